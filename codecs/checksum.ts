@@ -1,0 +1,74 @@
+/**
+ * The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
+ *
+ * Two representations are told apart throughout: a *sum* is the folded one's complement sum of 16-bit
+ * words (0..0xffff, big-endian sense) and can be added to with {@link add}; a *checksum* is its complement,
+ * as it stands in a header. A datagram that carries a correct checksum sums to 0xffff.
+ */
+
+/** One's complement sum of two sums. */
+export function add(a: number, b: number): number {
+  const s = a + b;
+  return (s & 0xffff) + (s >>> 16);
+}
+
+/**
+ * One's complement sum of the bytes `at..end`; an odd last byte counts as the high half of a word (RFC 1071
+ * section 1). At most 64 KiB at a time, so that the two running halves stay within 31 bits.
+ *
+ * Byte order does not matter to the sum (RFC 1071 section 2 B): words are read in the machine's usual order
+ * and the result is swapped once at the end. The two halves run apart because a 32-bit addition would
+ * overflow into a slower representation.
+ */
+export function sum(v: DataView, at: number, end: number): number {
+  let low = 0;
+  let high = 0;
+  let i = at;
+  for (const stop = end - 15; i < stop; i += 16) {
+    const a = v.getInt32(i, true);
+    const b = v.getInt32(i + 4, true);
+    const c = v.getInt32(i + 8, true);
+    const d = v.getInt32(i + 12, true);
+    low += (a & 0xffff) + (b & 0xffff) + (c & 0xffff) + (d & 0xffff);
+    high += (a >>> 16) + (b >>> 16) + (c >>> 16) + (d >>> 16);
+  }
+  for (const stop = end - 1; i < stop; i += 2) low += v.getUint16(i, true);
+  if (i < end) low += v.getUint8(i);
+  low = (low & 0xffff) + (low >>> 16) + (high & 0xffff) + (high >>> 16);
+  low = (low & 0xffff) + (low >>> 16);
+  low = (low & 0xffff) + (low >>> 16);
+  return ((low & 0xff) << 8) | (low >>> 8);
+}
+
+/** The checksum that belongs to a sum. */
+export function finish(s: number): number {
+  return ~s & 0xffff;
+}
+
+/** Like {@link finish}, where zero means "no checksum": a computed 0 is sent as 0xffff (RFC 768, RFC 8200 8.1). */
+export function finishNonZero(s: number): number {
+  return s === 0xffff ? 0xffff : ~s & 0xffff;
+}
+
+/** Sum of an IPv4 pseudo header; `ip` is where the IPv4 header starts, `length` that of the upper layer. */
+export function pseudo4(v: DataView, ip: number, protocol: number, length: number): number {
+  return add(sum(v, ip + 12, ip + 20), add(protocol, length & 0xffff));
+}
+
+/** Sum of an IPv6 pseudo header (RFC 8200 section 8.1); `ip` is where the IPv6 header starts. */
+export function pseudo6(v: DataView, ip: number, protocol: number, length: number): number {
+  return add(sum(v, ip + 8, ip + 40), add(protocol, add(length >>> 16, length & 0xffff)));
+}
+
+/**
+ * The checksum after one 16-bit word it covers changed, by equation 3 of RFC 1624: HC' = ~(~HC + ~m + m').
+ * Must not be used on a UDP checksum of 0 over IPv4, which means "none".
+ */
+export function update(checksum: number, before: number, after: number): number {
+  return ~add(~checksum & 0xffff, add(~before & 0xffff, after)) & 0xffff;
+}
+
+/** {@link update} for a 32-bit word. */
+export function update32(checksum: number, before: number, after: number): number {
+  return update(update(checksum, before >>> 16, after >>> 16), before & 0xffff, after & 0xffff);
+}

@@ -1,0 +1,22 @@
+/**
+ * Hashes for tables: 32-bit words in, 32 mixed bits out (signed). The finalizer is that of MurmurHash3
+ * (public domain): every input bit changes every output bit with a probability of about one half.
+ */
+
+/** Mixes one word. */
+export function mix(word: number): number {
+  let h = word;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}
+
+/** Mixes two words; `seed` makes the places of made-up keys hard to guess. */
+export function mix2(a: number, b: number, seed = 0): number {
+  return mix(Math.imul(mix(a ^ seed), 0x9e3779b1) ^ b);
+}
+
+/** Mixes four words. */
+export function mix4(a: number, b: number, c: number, d: number, seed = 0): number {
+  return mix2(mix2(a, b, seed), mix2(c, d, ~seed));
+}

@@ -1,0 +1,84 @@
+import t from 'tap';
+import { HEADROOM } from '../../../lib/core/packet.ts';
+import { DebugPool, Pool } from '../../../lib/core/pool.ts';
+
+t.test('a pool gives what it has and no more', async (t) => {
+  const pool = new Pool({ count: 2 });
+  const a = pool.take()!;
+  const b = pool.take()!;
+  t.not(a, b);
+  t.equal(pool.take(), null);
+  t.equal(pool.dry, 1);
+  a.start = 3;
+  a.vni = 7;
+  pool.give(a);
+  const again = pool.take()!;
+  t.equal(again, a, 'the freshest slot is the warmest');
+  t.equal(again.start, HEADROOM);
+  t.equal(again.vni, -1, 'nothing is left of its former life');
+  t.equal(pool.used, 2);
+});
+
+t.test('a clone has the bytes and the notes, at every length and offset', async (t) => {
+  for (const [own, other] of [
+    [true, 'the same pool'],
+    [false, 'another pool'],
+  ] as const) {
+    const pool = new DebugPool({ count: 4 });
+    const target = own ? pool : new DebugPool({ count: 4 }, 0x11);
+    for (const start of [64, 65, 66, 67, 68, 69, 70, 71, HEADROOM]) {
+      for (const length of [0, 1, 7, 8, 9, 63, 64, 512, 513, 1500]) {
+        const p = pool.take()!;
+        p.start = start;
+        p.end = start + length;
+        p.vni = 42;
+        p.csumStart = 99;
+        for (let i = 0; i < length; i++) p.bytes[start + i] = (i * 31 + length) & 0xff;
+        const c = target.clone(p)!;
+        t.equal(Buffer.compare(c.frame(), p.frame()), 0, `${length} bytes at ${start}, ${other}`);
+        t.equal(c.vni, 42);
+        t.equal(c.csumStart, 99);
+        pool.give(p);
+        target.give(c);
+      }
+    }
+    t.equal(pool.used + target.used, 0);
+  }
+});
+
+t.test('a clone that does not fit is refused', async (t) => {
+  const big = new Pool({ count: 1, slot: 4096 });
+  const small = new Pool({ count: 1 });
+  const p = big.take()!;
+  p.end = 3000;
+  t.equal(small.clone(p), null);
+  t.equal(small.used, 0);
+});
+
+t.test('memory can be shared and is checked', async (t) => {
+  const memory = new SharedArrayBuffer(8 * 2048);
+  const pool = new Pool({ count: 8, memory });
+  const p = pool.take()!;
+  p.view.setUint8(5, 77);
+  t.equal(new Uint8Array(memory)[p.slot * pool.slot + 5], 77);
+  t.throws(() => new Pool({ count: 9, memory }), {
+    message: /"memory" expected at least 18432 bytes, got 16384/,
+  });
+  t.throws(() => new Pool({ count: 0 }), { message: /"count" expected an integer of at least 1, got 0/ });
+  t.throws(() => new Pool({ slot: 1001 }), { message: /"slot" expected a multiple of 8, got 1001/ });
+});
+
+t.test('the debug pool finds mistakes', async (t) => {
+  const pool = new DebugPool({ count: 2 });
+  const p = pool.take()!;
+  p.set(new Uint8Array([1, 2, 3]));
+  t.same(pool.leaked, [p.slot]);
+  pool.give(p);
+  t.throws(() => pool.give(p), { message: /given back twice/ });
+  t.equal(p.bytes[HEADROOM], 0xdb, 'poisoned');
+  const foreign = new DebugPool({ count: 1 }).take()!;
+  t.throws(() => pool.give(foreign), { message: /not its own/ });
+  const q = pool.take()!;
+  q.start = -1;
+  t.throws(() => pool.give(q), { message: /frame at -1/ });
+});
