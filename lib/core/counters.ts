@@ -13,7 +13,7 @@ const ROOM = 524288;
 export class Counters {
   /** The counters themselves: `values[index]++`. */
   readonly values: Float64Array;
-  readonly #blocks = new Map<string, { at: number; names: readonly string[] }>();
+  readonly #blocks = new Map<string, Block>();
   readonly #free = new Map<number, number[]>();
   #next = 0;
 
@@ -23,11 +23,17 @@ export class Counters {
   }
 
   /**
-   * Makes a block with one counter a name, all zero, and returns the index of the first. Throws a
-   * RangeError where the owner has one already or the memory is used up.
+   * Makes a block with one counter a name, all zero, and returns the index of the first. An owner that has
+   * one of the same names already goes on with it, so that counting continues where an element is replaced.
+   * Throws a RangeError where the names differ or the memory is used up.
    */
   allocate(owner: string, names: readonly string[]): number {
-    if (this.#blocks.has(owner)) throw new RangeError(`"${owner}" has counters already`);
+    const block = this.#blocks.get(owner);
+    if (block !== undefined) {
+      if (block.names.join() !== names.join()) throw new RangeError(`"${owner}" has other counters already`);
+      block.owners++;
+      return block.at;
+    }
     const freed = this.#free.get(names.length)?.pop();
     const at = freed ?? this.#next;
     if (freed === undefined) {
@@ -37,14 +43,14 @@ export class Counters {
       this.#next += names.length;
     }
     this.values.fill(0, at, at + names.length);
-    this.#blocks.set(owner, { at, names });
+    this.#blocks.set(owner, { at, names, owners: 1 });
     return at;
   }
 
-  /** Forgets an owner's counters; their place is used again. */
+  /** Forgets an owner's counters, once for each time they were allocated; their place is used again. */
   release(owner: string): void {
     const block = this.#blocks.get(owner);
-    if (block === undefined) return;
+    if (block === undefined || --block.owners > 0) return;
     this.#blocks.delete(owner);
     const places = this.#free.get(block.names.length) ?? [];
     places.push(block.at);
@@ -85,4 +91,11 @@ export class Counters {
       names.map((name, i) => ({ owner, name, index: at + i })),
     );
   }
+}
+
+interface Block {
+  readonly at: number;
+  readonly names: readonly string[];
+  /** How often it was allocated and not released. */
+  owners: number;
 }

@@ -9,24 +9,11 @@
  *     a.connect('out', b);
  */
 import { BATCH, Batch } from './batch.ts';
-import type { Clock } from './clock.ts';
-import type { Counters } from './counters.ts';
+import type { Context } from './context.ts';
 import { DROPS, type Drop, NOT_CONNECTED } from './drop.ts';
-import type { Log } from './log.ts';
 import type { Packet } from './packet.ts';
-import type { Pool } from './pool.ts';
-import type { Random } from './random.ts';
 
-/** What the elements and ports of one dataplane share. */
-export interface Context {
-  readonly pool: Pool;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly counters: Counters;
-  readonly log: Log;
-  /** Sees every packet that is dropped, before it goes home: for traces. Must not keep it. */
-  onDrop: ((p: Packet, reason: Drop, where: string) => void) | null;
-}
+export type { Context };
 
 /** Whatever a batch can be pushed into. */
 export interface Sink {
@@ -66,10 +53,12 @@ export abstract class Element implements Sink {
 
   /** Joins an output to what comes next; null cuts it. Throws a RangeError where it has no such output. */
   connect(output: string, next: Sink | null): void {
-    const out = this.#outputs.get(output) ?? this.addOutput(output);
+    const known = this.#outputs.get(output);
+    if (known === undefined && next === null) return;
+    const out = known ?? this.addOutput(output);
     if (out === null) {
-      const known = [...this.#outputs.keys()].join(', ') || 'none';
-      throw new RangeError(`"${this.name}" has no output "${output}"; it has: ${known}`);
+      const names = [...this.#outputs.keys()].join(', ') || 'none';
+      throw new RangeError(`"${this.name}" has no output "${output}"; it has: ${names}`);
     }
     out.next = next ?? this.#nowhere;
   }
