@@ -98,6 +98,11 @@ export abstract class Element implements Sink {
     p.pool.give(p);
   }
 
+  /** Counts a loss for which no packet exists: a copy that could not be made. */
+  protected lost(reason: Drop, n = 1): void {
+    this.#values[this.#drops + reason] += n;
+  }
+
   /** How many packets were dropped for a reason. */
   dropped(reason: Drop): number {
     return this.#values[this.#drops + reason];
