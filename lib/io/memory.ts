@@ -10,10 +10,10 @@
 import { format, parse } from '../../codecs/ip.ts';
 import { BATCH, type Batch } from '../core/batch.ts';
 import { CLOSED, PORT_FULL, TOO_BIG, UNKNOWN_PEER } from '../core/drop.ts';
-import { GSO_NONE, NONE, type Packet } from '../core/packet.ts';
+import { NONE, type Packet } from '../core/packet.ts';
+import { Ring } from '../core/ring.ts';
 import { VtepTable } from '../tables/vtep.ts';
 import {
-  CHECKSUM,
   DATAGRAM,
   dropAll,
   ETHERNET,
@@ -22,49 +22,8 @@ import {
   PortError,
   type PortHost,
   PortStats,
-  TSO4,
-  TSO6,
-  USO,
+  takes,
 } from './port.ts';
-
-const EVERYTHING = CHECKSUM | TSO4 | TSO6 | USO;
-
-/** A bounded first-in, first-out list of packets. */
-export class Ring {
-  readonly #items: (Packet | null)[] = [];
-  readonly #capacity: number;
-  #head = 0;
-  #length = 0;
-
-  /** `capacity` in packets, a power of two. */
-  constructor(capacity: number) {
-    if (!Number.isInteger(Math.log2(capacity))) {
-      throw new RangeError(`"capacity" expected a power of two, got ${capacity}`);
-    }
-    this.#capacity = capacity;
-  }
-
-  get length(): number {
-    return this.#length;
-  }
-
-  /** Appends a packet and says whether there was room. */
-  put(p: Packet): boolean {
-    if (this.#length === this.#capacity) return false;
-    this.#items[(this.#head + this.#length++) & (this.#capacity - 1)] = p;
-    return true;
-  }
-
-  /** Takes the oldest packet, or null. */
-  get(): Packet | null {
-    if (this.#length === 0) return null;
-    const p = this.#items[this.#head];
-    this.#items[this.#head] = null;
-    this.#head = (this.#head + 1) & (this.#capacity - 1);
-    this.#length--;
-    return p;
-  }
-}
 
 export interface MemoryOptions {
   /** For counters and messages. */
@@ -73,7 +32,7 @@ export interface MemoryOptions {
   medium?: Medium;
   /** Largest frame in bytes. Default 1514. */
   mtu?: number;
-  /** Default: none. With any of them super-frames pass whole. */
+  /** What passes whole: bits of `offloads`. Default: none. */
   offloads?: number;
   /** Packets that may wait to be received, a power of two. Default 1024. */
   capacity?: number;
@@ -122,7 +81,7 @@ abstract class MemoryBase implements Port {
     }
     for (let i = 0; i < batch.length; i++) {
       const p = batch.packets[i];
-      if (!this.#fits(p)) this.stats.drop(p, TOO_BIG);
+      if (!takes(this, p)) this.stats.drop(p, TOO_BIG);
       else this.carry(p);
     }
     batch.clear();
@@ -149,11 +108,6 @@ abstract class MemoryBase implements Port {
     }
     from.sent(bytes);
     if (this.#arrived.length === 1) this.host.wake();
-  }
-
-  #fits(p: Packet): boolean {
-    if (p.gsoType !== GSO_NONE || p.csumStart !== NONE) return (this.offloads & EVERYTHING) !== 0;
-    return p.length <= this.mtu;
   }
 }
 
@@ -225,6 +179,11 @@ export class MemoryDatagramPort extends MemoryBase {
     const way = this.#way(p.peer);
     if (way === null) {
       this.stats.drop(p, UNKNOWN_PEER);
+      return;
+    }
+    if (way.us === NONE) {
+      this.stats.sent(p.length);
+      way.to.stats.drop(p, UNKNOWN_PEER);
       return;
     }
     p.forget();

@@ -7,13 +7,14 @@
  * - `send` owns what it is given: it sends or drops every packet, counts which, and leaves the batch empty.
  *   A frame longer than `mtu`, or a super-frame that the port did not declare, is dropped and counted.
  * - After `close` nothing is received, what is sent is dropped as `closed`, and no packet is kept.
+ * - A DATAGRAM port receives from the endpoints in `peers` alone: `packet.peer` says from which.
  * - A port calls `wake` when `receive` has something to give after it last had nothing.
  */
 import type { Batch } from '../core/batch.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Counters } from '../core/counters.ts';
 import * as drops from '../core/drop.ts';
-import type { Packet } from '../core/packet.ts';
+import { GSO_ECN, GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NONE, type Packet } from '../core/packet.ts';
 import type { Pool } from '../core/pool.ts';
 import type { VtepTable } from '../tables/vtep.ts';
 
@@ -102,6 +103,7 @@ const PORT_DROPS: readonly drops.Drop[] = [
   drops.PORT_FULL,
   drops.PORT_ERROR,
   drops.FAULT_INJECTED,
+  drops.NOT_FOR_US,
 ];
 const PLACE = new Int8Array(drops.DROPS.length).fill(-1);
 PORT_DROPS.forEach((reason, i) => {
@@ -203,4 +205,29 @@ export class PortStats {
 export function dropAll(batch: Batch, stats: PortStats, reason: drops.Drop): void {
   for (let i = 0; i < batch.length; i++) stats.drop(batch.packets[i], reason);
   batch.clear();
+}
+
+/**
+ * Whether a port can send a packet as it is: no longer than its `mtu`, its checksums complete, and not a
+ * super-frame, except for what it declares in `offloads`. The `mtu` bounds each segment of a super-frame.
+ */
+export function takes(port: Port, p: Packet): boolean {
+  if (p.gsoType !== GSO_NONE) {
+    return (port.offloads & offloadOf(p.gsoType)) !== 0 && p.hdrLen + p.gsoSize <= port.mtu;
+  }
+  return p.length <= port.mtu && (p.csumStart === NONE || (port.offloads & CHECKSUM) !== 0);
+}
+
+/** The bits of `offloads` of which one must be declared for a kind of super-frame. */
+function offloadOf(gsoType: number): number {
+  switch (gsoType & ~GSO_ECN) {
+    case GSO_TCPV4:
+      return TSO4;
+    case GSO_TCPV6:
+      return TSO6;
+    case GSO_UDP_L4:
+      return USO | TRAIN;
+    default:
+      return 0;
+  }
 }
