@@ -8,6 +8,7 @@ import { BATCH, type Batch } from '../core/batch.ts';
 import { CLOSED, QUEUE_FULL } from '../core/drop.ts';
 import { type Context, Element } from '../core/element.ts';
 import type { Packet } from '../core/packet.ts';
+import { Ring } from '../core/ring.ts';
 
 export interface QueueOptions {
   /** The most packets that wait, 1 to 1,048,576. What comes when it is full is dropped. */
@@ -18,22 +19,20 @@ const MAX_CAPACITY = 0x100000;
 
 export class Queue extends Element {
   readonly #out = this.output('out');
-  /** A ring: it grows to its capacity as it is filled for the first time. */
-  #items: Packet[] = [];
   #capacity: number;
-  #head = 0;
-  #length = 0;
+  #waiting: Ring;
 
   /** Throws a RangeError for a capacity that is none. */
   constructor(context: Context, name: string, options: QueueOptions) {
     const capacity = checkCapacity(options.capacity);
     super(context, name);
     this.#capacity = capacity;
+    this.#waiting = ringFor(capacity);
   }
 
   /** Packets that wait. */
   get length(): number {
-    return this.#length;
+    return this.#waiting.length;
   }
 
   override push(batch: Batch): void {
@@ -42,44 +41,35 @@ export class Queue extends Element {
   }
 
   override exhale(): number {
-    const n = Math.min(this.#length, BATCH);
-    for (let i = 0; i < n; i++) this.#out.add(this.#get());
+    const n = Math.min(this.#waiting.length, BATCH);
+    for (let i = 0; i < n; i++) this.#out.add(this.#waiting.get()!);
     this.#out.flush();
     return n;
   }
 
   /** Another capacity; where it is smaller, what came last and does not fit is dropped. */
   override configure(options: QueueOptions): boolean {
-    const capacity = checkCapacity(options.capacity);
-    const items: Packet[] = [];
-    while (this.#length > 0) items.push(this.#get());
-    this.#items = [];
-    this.#capacity = capacity;
-    this.#head = 0;
-    for (const p of items) this.#put(p);
+    const waiting = this.#waiting;
+    this.#capacity = checkCapacity(options.capacity);
+    this.#waiting = ringFor(this.#capacity);
+    for (let p = waiting.get(); p !== null; p = waiting.get()) this.#put(p);
     return true;
   }
 
   override close(): void {
-    while (this.#length > 0) this.drop(this.#get(), CLOSED);
+    for (let p = this.#waiting.get(); p !== null; p = this.#waiting.get()) this.drop(p, CLOSED);
     super.close();
   }
 
   #put(p: Packet): void {
-    if (this.#length === this.#capacity) {
-      this.drop(p, QUEUE_FULL);
-      return;
-    }
-    const at = this.#head + this.#length++;
-    this.#items[at < this.#capacity ? at : at - this.#capacity] = p;
+    if (this.#waiting.length < this.#capacity) this.#waiting.put(p);
+    else this.drop(p, QUEUE_FULL);
   }
+}
 
-  #get(): Packet {
-    const p = this.#items[this.#head++];
-    if (this.#head === this.#capacity) this.#head = 0;
-    this.#length--;
-    return p;
-  }
+/** A ring with room for `capacity` packets: rings have a power of two. */
+function ringFor(capacity: number): Ring {
+  return new Ring(2 ** Math.ceil(Math.log2(capacity)));
 }
 
 function checkCapacity(capacity: number): number {
