@@ -1,0 +1,207 @@
+/**
+ * A learning bridge for one network (IEEE 802.1Q clause 8; RFC 7348 section 4.1): a frame goes to the place
+ * of its destination address, and to all places where that address is a group's or not known.
+ *
+ * Places are local ports and remote tunnel endpoints (see core/packet.ts). A frame from a local port is
+ * flooded to the other local ports and to all remote endpoints, one from a remote endpoint to the local ports
+ * alone: the endpoints form a full mesh, and each has got its own copy from the sender (split horizon, RFC
+ * 7432 section 12). Frames with `p.port` NONE were made by an element here; they count as local, and nothing
+ * is learned from them.
+ *
+ * A static entry of the forwarding table ties an address to its place: a frame that bears the address and
+ * comes from elsewhere is dropped, with learning or without (RFC 7432 section 15.2). An address that no room
+ * is left for is not learned, and its frames go on.
+ *
+ * The forwarding table is shared by all networks of a dataplane, so its ageing is not the bridge's: whoever
+ * made the table calls `fdb.age`.
+ *
+ * Outputs: `local`, with the port in `p.out`; `remote`, with `p.out` = remote(n) and `p.peer` = n, or `p.out`
+ * = ALL_REMOTES for one frame that is to reach every remote endpoint.
+ */
+import * as ethernet from '../../codecs/ethernet.ts';
+import { OK } from '../../codecs/fault.ts';
+import { isGroup, isReserved } from '../../codecs/mac.ts';
+import { MAX_VNI } from '../../codecs/vxlan.ts';
+import type { Batch } from '../core/batch.ts';
+import {
+  type Drop,
+  FDB_FROZEN,
+  GROUP_SOURCE,
+  MALFORMED,
+  NO_DESTINATION,
+  POOL_DRY,
+  RESERVED_MULTICAST,
+  SAME_PORT,
+  SPLIT_HORIZON,
+  SPOOFED_MAC,
+} from '../core/drop.ts';
+import { type Context, Element } from '../core/element.ts';
+import { ALL_REMOTES, isRemote, NONE, type Packet, REMOTE } from '../core/packet.ts';
+import { type Fdb, FROZEN, KNOWN, LEARNED, MOVED, STATIC } from '../tables/fdb.ts';
+import { Places } from '../tables/places.ts';
+
+export interface BridgeOptions {
+  /** The network's number in the forwarding table. */
+  readonly domain: number;
+  /** The network's VXLAN identifier, noted on every packet. */
+  readonly vni: number;
+  readonly fdb: Fdb;
+  /** Local places that floods reach. */
+  readonly ports: readonly number[];
+  /** Whether source addresses are learned. Default true. */
+  readonly learning?: boolean;
+  /** Whether frames to unknown addresses are flooded; else they are dropped. Default true. */
+  readonly floodUnknown?: boolean;
+  /** Whether the network has a remote side, which floods reach too. Default true. */
+  readonly remotes?: boolean;
+}
+
+/** No reason to drop a packet. */
+const PASS: Drop = -1;
+
+const COUNTERS = ['learned', 'moved', 'refused', 'flooded'];
+const COUNT_LEARNED = 0;
+const COUNT_MOVED = 1;
+const COUNT_REFUSED = 2;
+const COUNT_FLOODED = 3;
+
+export class Bridge extends Element {
+  readonly #local = this.output('local');
+  readonly #remote = this.output('remote');
+  #domain = 0;
+  #vni = 0;
+  #fdb: Fdb;
+  #ports = new Int32Array(0);
+  #learning = true;
+  #floodUnknown = true;
+  #remotes = true;
+
+  /** Throws a RangeError for a VNI or ports that are none. */
+  constructor(context: Context, name: string, options: BridgeOptions) {
+    check(options);
+    super(context, name, COUNTERS);
+    this.#fdb = options.fdb;
+    this.#use(options);
+  }
+
+  /** Takes over other ports and everything else; what was learned lies in the forwarding table. */
+  override configure(options: BridgeOptions): boolean {
+    check(options);
+    this.#use(options);
+    return true;
+  }
+
+  override push(batch: Batch): void {
+    const { packets, length } = batch;
+    // Whole, so that it stays a small integer, which costs nothing to hand over.
+    const now = Math.floor(this.context.clock.now);
+    for (let i = 0; i < length; i++) this.#forward(packets[i], now);
+    batch.clear();
+    this.#local.flush();
+    this.#remote.flush();
+  }
+
+  #forward(p: Packet, now: number): void {
+    let reason = this.#admit(p, now);
+    if (reason === PASS) reason = this.#route(p);
+    if (reason !== PASS) this.drop(p, reason);
+  }
+
+  /** Checks where the frame comes from, learns it, and says why it may not go on, or PASS. */
+  #admit(p: Packet, now: number): Drop {
+    const v = p.view;
+    const at = p.start;
+    if (ethernet.check(v, at, p.end) !== OK) return MALFORMED;
+    const hi = ethernet.srcHi(v, at);
+    if (isGroup(hi)) return GROUP_SOURCE;
+    if (isReserved(ethernet.dstHi(v, at), ethernet.dstLo(v, at))) return RESERVED_MULTICAST;
+    if (p.port === NONE) return PASS;
+    const lo = ethernet.srcLo(v, at) | 0;
+    if (!this.#learning) return this.#belongs(hi, lo, p.port) ? PASS : SPOOFED_MAC;
+    const result = this.#fdb.learn(this.#domain, hi, lo, p.port, now);
+    return result === KNOWN ? PASS : this.#tally(result);
+  }
+
+  /** Whether no static entry ties the address to another place. */
+  #belongs(hi: number, lo: number, place: number): boolean {
+    const known = this.#fdb.lookup(this.#domain, hi, lo);
+    return known === place || known === NONE || !this.#fdb.isStatic(this.#domain, hi, lo);
+  }
+
+  /** Counts what learning came to where it came to anything but "known". */
+  #tally(result: number): Drop {
+    if (result === FROZEN) return FDB_FROZEN;
+    if (result === STATIC) return SPOOFED_MAC;
+    if (result === LEARNED) this.count(COUNT_LEARNED);
+    else if (result === MOVED) this.count(COUNT_MOVED);
+    else this.count(COUNT_REFUSED);
+    return PASS;
+  }
+
+  /** Sends the frame where it belongs, or says why not: it is still ours then. */
+  #route(p: Packet): Drop {
+    const from = p.port;
+    const hi = ethernet.dstHi(p.view, p.start);
+    p.vni = this.#vni;
+    if (isGroup(hi)) return this.#flood(p, from);
+    const to = this.#fdb.lookup(this.#domain, hi, ethernet.dstLo(p.view, p.start) | 0);
+    if (to === NONE) return this.#floodUnknown ? this.#flood(p, from) : NO_DESTINATION;
+    if (to === from) return SAME_PORT;
+    if (isRemote(to) && isRemote(from)) return SPLIT_HORIZON;
+    this.#send(p, to);
+    return PASS;
+  }
+
+  /** Sends copies to all places but the last, and the packet itself there. */
+  #flood(p: Packet, from: number): Drop {
+    const ports = this.#ports;
+    let last = NONE;
+    for (let i = 0; i < ports.length; i++) {
+      if (ports[i] === from) continue;
+      if (last !== NONE) this.#copy(p, last);
+      last = ports[i];
+    }
+    if (this.#remotes && !isRemote(from)) {
+      if (last !== NONE) this.#copy(p, last);
+      last = ALL_REMOTES;
+    }
+    if (last === NONE) return NO_DESTINATION;
+    this.count(COUNT_FLOODED);
+    this.#send(p, last);
+    return PASS;
+  }
+
+  #copy(p: Packet, to: number): void {
+    // From the packet's own pool, whose slots are large enough for it.
+    const copy = p.pool.clone(p);
+    if (copy === null) this.lost(POOL_DRY);
+    else this.#send(copy, to);
+  }
+
+  #send(p: Packet, to: number): void {
+    p.out = to;
+    if (!isRemote(to)) {
+      this.#local.add(p);
+      return;
+    }
+    p.peer = to === ALL_REMOTES ? NONE : to - REMOTE;
+    this.#remote.add(p);
+  }
+
+  #use(options: BridgeOptions): void {
+    this.#domain = options.domain;
+    this.#vni = options.vni;
+    this.#fdb = options.fdb;
+    this.#ports = Int32Array.from(options.ports);
+    this.#learning = options.learning ?? true;
+    this.#floodUnknown = options.floodUnknown ?? true;
+    this.#remotes = options.remotes ?? true;
+  }
+}
+
+function check({ vni, ports }: BridgeOptions): void {
+  if (!Number.isInteger(vni) || vni < 0 || vni > MAX_VNI) {
+    throw new RangeError(`"vni" expected an integer 0..${MAX_VNI}, got ${vni}`);
+  }
+  new Places(ports, 'ports');
+}
