@@ -44,10 +44,14 @@ export const TYPE_QINQ = 0x88a8;
 /** Proves that a whole header lies at `at..end` and, for an 802.3 length, that the frame holds that many bytes. */
 export function check(v: DataView, at: number, end: number): Fault {
   if (end - at < SIZE) return SHORT;
-  const type = v.getUint16(at + ETHER_TYPE);
+  return checkType(v.getUint16(at + ETHER_TYPE), end - at - SIZE);
+}
+
+/** Judges an EtherType or length that `available` bytes follow; a VLAN tag ends with one too. */
+export function checkType(type: number, available: number): Fault {
   if (type >= MIN_TYPE) return OK;
   if (type > MAX_LENGTH) return LENGTH;
-  return end - at - SIZE < type ? TRUNCATED : OK;
+  return available < type ? TRUNCATED : OK;
 }
 
 /** First 16 bits of the destination address. */
@@ -136,10 +140,14 @@ const NAMES: Record<number, string> = {
   [TYPE_QINQ]: '802.1Q-QinQ',
 };
 
+/** `ethertype ARP (0x0806)`; `802.3` for a length. */
+export function formatType(type: number): string {
+  if (type <= MAX_LENGTH) return '802.3';
+  return `ethertype ${NAMES[type] ?? 'Unknown'} (0x${type.toString(16).padStart(4, '0')})`;
+}
+
 /** `02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806)`, as `tcpdump -e` prints it. */
 export function format(v: DataView, at: number): string {
-  const { dst, src, etherType: type } = decode(v, at);
-  if (type <= MAX_LENGTH) return `${src} > ${dst}, 802.3`;
-  const digits = `0x${type.toString(16).padStart(4, '0')}`;
-  return `${src} > ${dst}, ethertype ${NAMES[type] ?? 'Unknown'} (${digits})`;
+  const { dst, src, etherType } = decode(v, at);
+  return `${src} > ${dst}, ${formatType(etherType)}`;
 }
