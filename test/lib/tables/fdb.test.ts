@@ -384,21 +384,21 @@ t.test('a million entries take at most 32 bytes each', async (t) => {
   t.ok(fdb.bytes <= 32_000_000, `${fdb.bytes} bytes`);
 });
 
-// Chains of linear probing at this load are 30 to 60 long with an ideal hash; a broken one has thousands.
+// With random keys the longest chain of a full table of this size is 55 to 105 slots.
 t.test('made-up addresses cannot be steered into one chain', async (t) => {
-  const capacity = 200_000;
-  const count = 65_536;
+  const capacity = 180_000;
   const sets: Record<string, (i: number) => [hi: number, lo: number]> = {
     counting: (i) => [0x0242, i],
-    'only the high bits': (i) => [0x0242, i << 16],
-    'only the vendor': (i) => [i & 0xfeff, 1],
+    'only the high bits': (i) => [(i >> 16) << 8, i << 16],
+    'the vendor first': (i) => [i & 0xffff, i >> 16],
     'in steps': (i) => [0x0242, Math.imul(i, 0x10001)],
-    'top bit pairs': (i) => [0x0242, (i >> 1) ^ (i & 1 ? 0x80008000 : 0)],
-    'inverse of the golden ratio': (i) => [0x0242, Math.imul(i, 0x144cbc89)],
+    'pairs that differ in two high bits': (i) => [0x0242, (i >> 1) ^ (i & 1 ? 0x80008000 : 0)],
+    'multiples of a well-known multiplier': (i) => [0x0242, Math.imul(i, 0x9e3779b1)],
+    'multiples of its inverse': (i) => [0x0242, Math.imul(i, 0x144cbc89)],
   };
   for (const [name, make] of Object.entries(sets)) {
-    const longest = chain(t, capacity, count, seed, make);
-    t.ok(longest < 150, `${name}: ${longest} slots (seed ${seed})`);
+    const longest = chain(t, capacity, capacity, seed, make);
+    t.ok(longest < 250, `${name}: ${longest} slots (seed ${seed})`);
   }
 
   t.test('a set that was made for one seed is harmless under another', async (t) => {
