@@ -160,7 +160,7 @@ export class MemoryDatagramPort extends MemoryBase {
   }
 
   override async open(host: PortHost): Promise<void> {
-    if (this.#underlay.ports.has(this.address)) {
+    if (this.host === null && this.#underlay.ports.has(this.address)) {
       throw new PortError(
         'ADDRESS_IN_USE',
         `${this.address} has a port on this underlay: use another address`,
