@@ -2,7 +2,7 @@
  * Writes capture files of either format through one buffer into a function that takes the bytes:
  *
  *     const writer = new CaptureWriter((bytes) => fs.writeSync(fd, bytes));
- *     const eth0 = writer.interface({ link: LINK_ETHERNET, name: 'eth0' });
+ *     const eth0 = writer.interface({ link: linktype.ETHERNET, name: 'eth0' });
  *     writer.frame(eth0, seconds, nanoseconds, INBOUND, bytes, 0, bytes.length);
  *     writer.flush();
  *

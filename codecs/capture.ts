@@ -1,19 +1,10 @@
 /**
  * What capture files of both formats (`pcap.ts`, `pcapng.ts`) have in common: the record that a reader hands
- * out, the interfaces that packets were captured on, link types, and the error that a damaged file is.
+ * out, the interfaces that packets were captured on, and the error that a damaged file is.
  *
  * Reading and writing files is no packet path: what is wrong with a file is thrown.
  */
 import { comments } from './capture-options.ts';
-
-// Link types (https://www.tcpdump.org/linktypes.html): what a frame starts with.
-export const LINK_ETHERNET = 1;
-/** An IPv4 or IPv6 header, whichever its version says. */
-export const LINK_RAW = 101;
-/** Linux "cooked" capture, which `tcpdump -i any` wrote. */
-export const LINK_LINUX_SLL = 113;
-export const LINK_IPV4 = 228;
-export const LINK_IPV6 = 229;
 
 /** The most bytes of a packet that a file may hold, as in libpcap (MAXIMUM_SNAPLEN). */
 export const MAX_CAPTURED = 262144;
@@ -37,7 +28,7 @@ export class CaptureError extends Error {
 
 /** What packets were captured on. A pcap file has one interface, without a name. */
 export interface CaptureInterface {
-  /** Link type, one of LINK_ETHERNET and so on. */
+  /** One of the numbers in `linktype.ts`. */
   readonly link: number;
   /** Longest packet that was to be captured whole, in bytes; 0 where there was no limit. */
   readonly snaplen: number;

@@ -82,7 +82,7 @@ export const RECORD_SIZE = recordLayout.span;
 export const MAGIC_MICRO = 0xa1b2c3d4;
 export const MAGIC_NANO = 0xa1b23c4d;
 
-/** Writes the file header, with nanosecond magic. `link` is a link type, `snaplen` in bytes. */
+/** Writes the file header, with nanosecond magic. `link` is one of `linktype.ts`, `snaplen` in bytes. */
 export function writeFile(v: DataView, at: number, le: boolean, link: number, snaplen: number): void {
   const layout = le ? fileLayoutLE : fileLayout;
   layout.encode({ magic: MAGIC_NANO, major: 2, minor: 4, reserved1: 0, reserved2: 0, snaplen, link }, v, at);

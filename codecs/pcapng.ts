@@ -225,7 +225,7 @@ export function sectionBlock(le: boolean, about: SectionOptions = {}): Uint8Arra
 }
 
 export interface InterfaceOptions {
-  /** Link type, one of LINK_ETHERNET and so on. */
+  /** One of the numbers in `linktype.ts`. */
   link: number;
   /** Longest packet that is captured whole, in bytes; 0, the default, where there is no limit. */
   snaplen?: number;

@@ -1,0 +1,3 @@
+/** Capture files as ports. */
+export { PcapReader, type PcapReaderOptions } from './pcap-reader.ts';
+export { PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';
