@@ -8,8 +8,66 @@ export { Element, Output, type Sink } from './core/element.ts';
 export { Engine, type Steppable, settle, simulate } from './core/engine.ts';
 export { Graph, type GraphConfig, type NodeSpec, node } from './core/graph.ts';
 export { type Log, silent } from './core/log.ts';
-export { HEADROOM, isRemote, NONE, Packet, REMOTE, remote, TAILROOM } from './core/packet.ts';
+export {
+  ALL_REMOTES,
+  HEADROOM,
+  isRemote,
+  NONE,
+  Packet,
+  REMOTE,
+  remote,
+  TAILROOM,
+} from './core/packet.ts';
 export { DebugPool, Pool, type PoolOptions } from './core/pool.ts';
 export { Random } from './core/random.ts';
+export { Ring } from './core/ring.ts';
+export { Ageing } from './elements/ageing.ts';
+export { Bridge } from './elements/bridge.ts';
+export { Dispatch } from './elements/dispatch.ts';
+export { Guard } from './elements/guard.ts';
+export { Meter } from './elements/meter.ts';
+export { NeighborSuppress } from './elements/neighbor-suppress.ts';
+export { Queue } from './elements/queue.ts';
+export { Tee } from './elements/tee.ts';
+export { TooBig } from './elements/too-big.ts';
+export { Trace } from './elements/trace.ts';
+export { VxlanDecap } from './elements/vxlan-decap.ts';
+export { VxlanEncap } from './elements/vxlan-encap.ts';
+export { Endpoint, type EndpointCounts, type EndpointOptions } from './io/endpoint.ts';
 export { MemoryUnderlay, memoryPair } from './io/memory.ts';
-export { type Port, PortError, type PortHost, PortStats } from './io/port.ts';
+export { PcapReader, type PcapReaderOptions, PcapWriter, type PcapWriterOptions } from './io/pcap-file.ts';
+export { PcapLive } from './io/pcap-live.ts';
+export {
+  CHECKSUM,
+  DATAGRAM,
+  ETHERNET,
+  IP,
+  type Medium,
+  type Port,
+  PortError,
+  type PortErrorCode,
+  type PortHost,
+  PortStats,
+  TRAIN,
+  TSO4,
+  TSO6,
+  USO,
+} from './io/port.ts';
+export { type UdpOptions, UdpPort } from './io/udp.ts';
+export { Capture } from './io/wrap/capture.ts';
+export { Faults } from './io/wrap/faults.ts';
+export { PortTrace } from './io/wrap/trace.ts';
+export {
+  type LocalConfig,
+  type NetworkConfig,
+  Overlay,
+  type OverlayConfig,
+  type OverlayParts,
+  type PortConfig,
+  type PortCounts,
+  type RemoteConfig,
+  type StaticConfig,
+} from './overlay.ts';
+export { Fdb } from './tables/fdb.ts';
+export { NeighborTable } from './tables/neighbor.ts';
+export { VtepTable } from './tables/vtep.ts';

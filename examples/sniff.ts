@@ -1,0 +1,80 @@
+/**
+ * Prints one line a frame, from a capture file or a live interface, and shows how to write an element.
+ *
+ *     node dist/examples/sniff.js underlay.pcapng --vni 100
+ *     node dist/examples/sniff.js eth0 --port 4789 --count 20      (live: needs libpcap and privilege)
+ *
+ * Filters: --address A (either end, inner or outer), --port N (TCP, UDP or SCTP), --vni N; all given must fit.
+ */
+import { existsSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { type Batch, createContext, Element, Engine, node, PcapLive, PcapReader } from 'packetweave';
+import { dissect } from 'packetweave/codecs/dissect';
+import { format } from 'packetweave/codecs/format';
+import * as ip from 'packetweave/codecs/ip';
+import * as layer from 'packetweave/codecs/layers';
+import * as linktype from 'packetweave/codecs/linktype';
+import * as udp from 'packetweave/codecs/udp';
+import * as vxlan from 'packetweave/codecs/vxlan';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    address: { type: 'string' },
+    port: { type: 'string' },
+    vni: { type: 'string' },
+    count: { type: 'string', default: 'Infinity' },
+  },
+});
+const [source] = positionals;
+if (source === undefined) throw new TypeError('name a capture file or an interface: sniff FILE|INTERFACE');
+const address = values.address === undefined ? null : ip.parse(values.address);
+const live = !existsSync(source);
+const port = live ? new PcapLive({ device: source }) : new PcapReader({ path: source });
+let left = Number(values.count);
+
+class Print extends Element {
+  readonly #layers = new layer.Layers();
+
+  push(batch: Batch): void {
+    for (let i = 0; i < batch.length; i++) {
+      const p = batch.packets[i];
+      const linkType = port.medium === 1 ? linktype.ETHERNET : linktype.RAW;
+      dissect(p.view, p.start, p.end, this.#layers, linkType);
+      if (left > 0 && this.#fits(p.view)) {
+        left--;
+        console.log(format(p.view, p.start, p.end, { link: true, linkType }));
+      }
+      p.pool.give(p);
+    }
+    batch.clear();
+  }
+
+  /** Whether some layer has the address, some the port and some the VNI, where they are asked for. */
+  #fits(v: DataView): boolean {
+    let [a, p, n] = [address === null, values.port === undefined, values.vni === undefined];
+    for (let i = 0; i < this.#layers.count; i++) {
+      const kind = this.#layers.kind[i];
+      const at = this.#layers.start[i];
+      if (kind === layer.IPV4)
+        a ||= address?.words[3] === v.getUint32(at + 12) || address?.words[3] === v.getUint32(at + 16);
+      if (kind === layer.IPV6)
+        a ||= [at + 8, at + 24].some((x) => `${ip.read6(v, x).words}` === `${address?.words}`);
+      // The ports lie at the same place in UDP, TCP and SCTP.
+      if (kind === layer.UDP || kind === layer.TCP || kind === layer.SCTP) {
+        p ||= [udp.srcPort(v, at), udp.dstPort(v, at)].includes(Number(values.port));
+      }
+      if (kind === layer.VXLAN) n ||= vxlan.vni(v, at) === Number(values.vni);
+    }
+    return a && p && n;
+  }
+}
+
+const engine = new Engine(createContext());
+await engine.apply({ source: { port, to: { out: 'print' } }, print: node(Print, []) });
+engine.start();
+const interrupted = new Promise<void>((resolve) => process.once('SIGINT', resolve));
+const ended = port instanceof PcapReader ? port.ended : new Promise<void>(() => {});
+const enough = new Promise<void>((resolve) => setInterval(() => left <= 0 && resolve(), 50).unref());
+await Promise.race([ended, interrupted, enough]);
+await engine.close();

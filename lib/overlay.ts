@@ -1,0 +1,205 @@
+/**
+ * An overlay network on this host, from a description:
+ *
+ *     const overlay = new Overlay({
+ *       local: '192.0.2.1',
+ *       networks: [{
+ *         vni: 42,
+ *         remotes: ['192.0.2.2'],
+ *         ports: [{ port: tap, mac: '02:42:0a:00:00:02', addresses: ['10.0.0.2'] }],
+ *       }],
+ *     });
+ *     await overlay.start();
+ *     await overlay.apply(changed);    // changes only the difference
+ *     await overlay.stop();
+ *
+ * Each network is a bridge that learns (RFC 7348 section 4.1) between its local ports and its remote hosts.
+ * What is declared is known from the start: a port's MAC and IP addresses are guarded against spoofing and
+ * answered for in ARP and neighbor discovery. Unknown, broadcast and multicast frames go to every local port
+ * and, one copy each, to every remote; a frame from one remote is never sent to another. Frames come in only
+ * from the remotes that a network names.
+ */
+import * as ip from '../codecs/ip.ts';
+import { type Context, createContext } from './core/context.ts';
+import { DROPS } from './core/drop.ts';
+import { Engine, type Steppable } from './core/engine.ts';
+import type { Port } from './io/port.ts';
+import { UdpPort } from './io/udp.ts';
+import { compile } from './overlay/compile.ts';
+import { check, type OverlayConfig, overhead, type Wanted } from './overlay/config.ts';
+import { Intent } from './overlay/intent.ts';
+import { Fdb } from './tables/fdb.ts';
+import { NeighborTable } from './tables/neighbor.ts';
+import { VtepTable } from './tables/vtep.ts';
+
+export type {
+  LocalConfig,
+  NetworkConfig,
+  OverlayConfig,
+  PortConfig,
+  RemoteConfig,
+  StaticConfig,
+} from './overlay/config.ts';
+
+/** Sizes and parts that are fixed when an overlay is made. */
+export interface OverlayParts extends Partial<Context> {
+  /** MAC addresses that can be known at once, in all networks. Default 65536. */
+  readonly macs?: number;
+  /** IP addresses that can be answered for. Default 65536. */
+  readonly neighbors?: number;
+  /** Milliseconds after which a MAC address that is not seen is forgotten, 10,000..1,000,000,000. Default 300,000. */
+  readonly ageing?: number;
+}
+
+/** What one port has carried. */
+export interface PortCounts {
+  readonly name: string;
+  /** The network's VNI, or null for the underlay. */
+  readonly vni: number | null;
+  readonly rxPackets: number;
+  readonly txPackets: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  readonly dropped: number;
+}
+
+export class Overlay implements Steppable {
+  readonly context: Context;
+  readonly engine: Engine;
+  readonly fdb: Fdb;
+  readonly neighbors: NeighborTable;
+  /** The tunnel endpoints: every remote of every network. */
+  readonly peers: VtepTable;
+
+  #wanted: Wanted;
+  #open = false;
+  readonly #underlay: Port;
+  readonly #seed: number;
+  readonly #intent: Intent;
+  #queue: Promise<void> = Promise.resolve();
+
+  /** Checks the description; opens nothing. Throws a TypeError or RangeError that names the field. */
+  constructor(config: OverlayConfig, parts: OverlayParts = {}) {
+    this.#wanted = check(config);
+    this.context = createContext(parts);
+    this.engine = new Engine(this.context);
+    this.#seed = this.context.random.int32();
+    this.fdb = new Fdb({
+      capacity: parts.macs ?? 65536,
+      seed: this.#seed,
+      ...(parts.ageing === undefined ? {} : { ageing: parts.ageing }),
+    });
+    this.neighbors = new NeighborTable({ capacity: parts.neighbors ?? 65536, seed: this.#seed });
+    const { local } = this.#wanted;
+    this.#underlay =
+      local.underlay ??
+      new UdpPort({
+        address: ip.format(local.address),
+        port: local.port,
+        mtu: local.mtu - overhead(local.address) + 8 + 14,
+      });
+    this.peers = this.#underlay.peers ?? new VtepTable();
+    this.#intent = new Intent(this.fdb, this.neighbors, this.peers);
+  }
+
+  /** The port that carries the tunnels. */
+  get underlay(): Port {
+    return this.#underlay;
+  }
+
+  /** Largest IP packet inside a network, in bytes. Throws a RangeError for a VNI that is not there. */
+  mtu(vni: number): number {
+    const network = this.#wanted.networks.find((n) => n.vni === vni);
+    if (network === undefined) throw new RangeError(`no network has the VNI ${vni}`);
+    return network.mtu;
+  }
+
+  /** Opens the ports without running: for a simulation that calls `step`. Rejects with a PortError. */
+  async open(): Promise<void> {
+    await this.#enqueue(() => this.#apply(this.#wanted));
+    this.#open = true;
+  }
+
+  /** Opens the ports and runs on the event loop of this thread. Rejects with a PortError. */
+  async start(): Promise<void> {
+    await this.open();
+    this.engine.start();
+  }
+
+  /** One breath; see {@link Engine.step}. */
+  step(): number {
+    return this.engine.step();
+  }
+
+  /**
+   * Changes the overlay to another description. Only the difference is touched: ports, learned addresses and
+   * packets of what stays are kept. Throws or rejects, with everything as it was, where the description is
+   * wrong or a port cannot be opened. `local` cannot change.
+   */
+  async apply(config: OverlayConfig): Promise<void> {
+    const wanted = check(config);
+    checkSameLocal(this.#wanted, wanted);
+    if (!this.#open) this.#wanted = wanted;
+    else await this.#enqueue(() => this.#apply(wanted));
+  }
+
+  /** Closes all ports. What waits in them is dropped and counted. */
+  async stop(): Promise<void> {
+    this.engine.stop();
+    await this.#enqueue(() => this.engine.graph.close());
+    this.#open = false;
+  }
+
+  /** Everybody's counters that are not zero, by name of element or port. */
+  counters(): Record<string, Record<string, number>> {
+    return this.context.counters.snapshot();
+  }
+
+  /** How many packets died, by reason, everywhere in this overlay. */
+  drops(): Record<string, number> {
+    const out: Record<string, number> = {};
+    const blocks = Object.values(this.counters());
+    for (const { name } of DROPS) {
+      const n = blocks.reduce((sum, block) => sum + (block[`drop.${name}`] ?? 0), 0);
+      if (n > 0) out[name] = n;
+    }
+    return out;
+  }
+
+  /** What every port has carried, the underlay first. */
+  ports(): PortCounts[] {
+    const row = (name: string, vni: number | null, { stats }: Port): PortCounts => ({
+      name,
+      vni,
+      rxPackets: stats.rxPackets,
+      txPackets: stats.txPackets,
+      rxBytes: stats.rxBytes,
+      txBytes: stats.txBytes,
+      dropped: stats.dropped,
+    });
+    const local = this.#wanted.networks.flatMap(({ vni, ports }) =>
+      ports.map(({ port }) => row(port.name, vni, port)),
+    );
+    return [row('underlay', null, this.#underlay), ...local];
+  }
+
+  #enqueue(work: () => Promise<void>): Promise<void> {
+    const done = this.#queue.then(work);
+    this.#queue = done.catch(() => {});
+    return done;
+  }
+
+  async #apply(wanted: Wanted): Promise<void> {
+    await this.#intent.change(wanted, () =>
+      this.engine.apply(compile(wanted, this.#underlay, this.#intent, this.#seed)),
+    );
+    this.#wanted = wanted;
+  }
+}
+
+function checkSameLocal(now: Wanted, wanted: Wanted): void {
+  const key = ({ local }: Wanted) => [ip.format(local.address), local.port, local.mtu].join();
+  if (key(now) !== key(wanted) || now.local.underlay !== wanted.local.underlay) {
+    throw new RangeError('"local" cannot change while the overlay exists: stop it and make another');
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * What a description puts into the tables: numbers for networks, ports and remotes; static addresses;
+ * neighbors. What a new description wants is written before the graph changes, what only the old one wanted
+ * is taken out afterwards.
+ */
+import * as ip from '../../codecs/ip.ts';
+import type { Mac } from '../../codecs/mac.ts';
+import { MAX_PORTS, remote } from '../core/packet.ts';
+import type { Port } from '../io/port.ts';
+import type { Fdb } from '../tables/fdb.ts';
+import type { NeighborTable } from '../tables/neighbor.ts';
+import type { VtepTable } from '../tables/vtep.ts';
+import type { Wanted, WantedNetwork } from './config.ts';
+
+export class Intent {
+  readonly fdb: Fdb;
+  readonly neighbors: NeighborTable;
+  readonly peers: VtepTable;
+  readonly #places = new Numbers<Port>(MAX_PORTS);
+  readonly #domains = new Numbers<number>(0x10000);
+  #known = new Known();
+
+  constructor(fdb: Fdb, neighbors: NeighborTable, peers: VtepTable) {
+    this.fdb = fdb;
+    this.neighbors = neighbors;
+    this.peers = peers;
+  }
+
+  /** The number of a port, which gets one if it has none. */
+  place(port: Port): number {
+    return this.#places.of(port);
+  }
+
+  /** The domain of a VNI, which gets one if it has none. */
+  domain(vni: number): number {
+    return this.#domains.of(vni);
+  }
+
+  /** Numbers of a network's remotes. */
+  remotes(network: WantedNetwork): number[] {
+    return network.remotes.map(({ address }) => this.peers.lookup(...address.words));
+  }
+
+  /**
+   * Writes what is wanted into the tables, has `change` carry the rest out, and takes out what is wanted no
+   * longer. Where either fails, the tables are what they were.
+   */
+  async change(wanted: Wanted, change: () => Promise<void>): Promise<void> {
+    const before = this.#known;
+    const next = new Known();
+    try {
+      this.#learn(wanted, next);
+      await change();
+    } catch (error) {
+      this.#forget(next, before);
+      this.#write(before);
+      throw error;
+    }
+    this.#known = next;
+    this.#forget(before, next);
+  }
+
+  /** Numbers everything that is wanted and writes it into the tables. */
+  #learn({ networks }: Wanted, next: Known): void {
+    for (const network of networks) {
+      const domain = this.domain(network.vni);
+      next.domains.set(domain, network.vni);
+      for (const vtep of network.remotes) next.peers.set(this.peers.set(vtep), domain);
+      this.fdb.limitDomain(domain, network.maxMacs ?? Number.POSITIVE_INFINITY);
+      for (const { port, macs, addresses, maxMacs } of network.ports) {
+        const place = this.place(port);
+        next.places.set(place, port);
+        if (maxMacs !== null) this.fdb.limitPlace(place, maxMacs);
+        for (const mac of macs) next.addStatic({ domain, mac, place });
+        for (const address of addresses) next.addNeighbor({ domain, address, mac: macs[0] });
+      }
+      for (const { mac, remote: far, addresses } of network.statics) {
+        next.addStatic({ domain, mac, place: remote(this.peers.lookup(...far.words)) });
+        for (const address of addresses) next.addNeighbor({ domain, address, mac });
+      }
+    }
+    this.#write(next);
+  }
+
+  #write({ statics, neighbors }: Known): void {
+    for (const { domain, mac, place } of statics.values()) this.fdb.set(domain, mac.hi, mac.lo, place);
+    for (const { domain, address, mac } of neighbors.values()) this.neighbors.set(domain, address, mac);
+  }
+
+  /** Takes out of the tables what `gone` has and `kept` has not. */
+  #forget(gone: Known, kept: Known): void {
+    for (const [key, { domain, mac }] of gone.statics) {
+      if (!kept.statics.has(key)) this.fdb.remove(domain, mac.hi, mac.lo);
+    }
+    for (const [key, { domain, address }] of gone.neighbors) {
+      if (!kept.neighbors.has(key)) this.neighbors.remove(domain, address);
+    }
+    for (const [place, port] of gone.places) {
+      if (kept.places.has(place)) continue;
+      this.fdb.flushPlace(place);
+      this.#places.release(port);
+    }
+    for (const peer of gone.peers.numbers()) {
+      for (const domain of gone.peers.domains(peer)) {
+        if (!kept.peers.has(peer, domain)) this.fdb.flushPlace(remote(peer), domain);
+      }
+      if (!kept.peers.known(peer)) this.peers.remove(peer);
+    }
+    for (const [domain, vni] of gone.domains) {
+      if (kept.domains.has(domain)) continue;
+      this.fdb.flush(domain);
+      this.#domains.release(vni);
+    }
+  }
+}
+
+/** Small numbers for things, given again when released. */
+class Numbers<T> {
+  readonly #most: number;
+  readonly #numbers = new Map<T, number>();
+  readonly #free: number[] = [];
+  #next = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** The number of a thing, which gets one if it has none. */
+  of(thing: T): number {
+    const known = this.#numbers.get(thing);
+    if (known !== undefined) return known;
+    const number = this.#free.pop() ?? this.#next++;
+    if (number >= this.#most) throw new RangeError(`there are more than ${this.#most}`);
+    this.#numbers.set(thing, number);
+    return number;
+  }
+
+  release(thing: T): void {
+    const number = this.#numbers.get(thing);
+    if (number === undefined) return;
+    this.#numbers.delete(thing);
+    this.#free.push(number);
+  }
+}
+
+interface StaticEntry {
+  readonly domain: number;
+  readonly mac: Mac;
+  readonly place: number;
+}
+
+interface NeighborEntry {
+  readonly domain: number;
+  readonly address: ip.Ip;
+  readonly mac: Mac;
+}
+
+/** What one description put into the tables. */
+class Known {
+  /** VNI by domain. */
+  readonly domains = new Map<number, number>();
+  readonly places = new Map<number, Port>();
+  readonly peers = new Memberships();
+  readonly statics = new Map<string, StaticEntry>();
+  readonly neighbors = new Map<string, NeighborEntry>();
+
+  addStatic(entry: StaticEntry): void {
+    const key = `${entry.domain} ${entry.mac.hi} ${entry.mac.lo}`;
+    const other = this.statics.get(key);
+    if (other !== undefined && other.place !== entry.place) {
+      throw new RangeError('"networks" expected each MAC address in one place of a network, got one in two');
+    }
+    this.statics.set(key, entry);
+  }
+
+  addNeighbor(entry: NeighborEntry): void {
+    this.neighbors.set(`${entry.domain} ${ip.format(entry.address)}`, entry);
+  }
+}
+
+/** Which peers are in which domains. */
+class Memberships {
+  readonly #domains = new Map<number, Set<number>>();
+
+  set(peer: number, domain: number): void {
+    const domains = this.#domains.get(peer) ?? new Set();
+    this.#domains.set(peer, domains.add(domain));
+  }
+
+  has(peer: number, domain: number): boolean {
+    return this.#domains.get(peer)?.has(domain) ?? false;
+  }
+
+  known(peer: number): boolean {
+    return this.#domains.has(peer);
+  }
+
+  numbers(): Iterable<number> {
+    return this.#domains.keys();
+  }
+
+  domains(peer: number): Iterable<number> {
+    return this.#domains.get(peer) ?? [];
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * Network namespaces for one test: made with names of their own, taken away at its end whatever happened,
+ * with every process in them.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import type { Test } from 'tap';
+
+let made = 0;
+
+export class Namespaces {
+  readonly #names = new Map<string, string>();
+
+  constructor(t: Test) {
+    t.teardown(() => this.remove());
+  }
+
+  /** Makes a namespace with its loopback up. `name` is how the test calls it. */
+  add(name: string): void {
+    const real = `pw-${process.pid}-${made++}-${name}`;
+    this.#names.set(name, real);
+    sh(`ip netns add ${real}`);
+    this.run(name, 'ip link set lo up');
+  }
+
+  /** The system's name of a namespace. */
+  real(name: string): string {
+    const real = this.#names.get(name);
+    if (real === undefined) throw new Error(`there is no namespace "${name}"`);
+    return real;
+  }
+
+  /** Joins two namespaces by a veth pair, up, without duplicate address detection. */
+  cable(a: string, deviceA: string, b: string, deviceB: string): void {
+    sh(`ip link add ${deviceA} netns ${this.real(a)} type veth peer name ${deviceB} netns ${this.real(b)}`);
+    for (const [name, device] of [
+      [a, deviceA],
+      [b, deviceB],
+    ]) {
+      this.run(name, `sh -c "echo 0 > /proc/sys/net/ipv6/conf/${device}/accept_dad"`);
+      this.run(name, `ip link set ${device} up`);
+    }
+  }
+
+  /** Runs a shell command in a namespace and returns what it printed. Throws where it fails. */
+  run(name: string, command: string): string {
+    return sh(`ip netns exec ${this.real(name)} ${command}`);
+  }
+
+  /** Runs a command that may fail. */
+  attempt(name: string, command: string): { ok: boolean; text: string } {
+    const { status, stdout, stderr } = spawnSync(
+      'ip',
+      ['netns', 'exec', this.real(name), 'sh', '-c', command],
+      {
+        encoding: 'utf8',
+        timeout: 60_000,
+      },
+    );
+    return { ok: status === 0, text: stdout + stderr };
+  }
+
+  /** Starts a TypeScript program of the tests in a namespace, with a channel for messages. */
+  start(name: string, script: URL, args: readonly string[] = []): ChildProcess {
+    const command = [
+      'netns',
+      'exec',
+      this.real(name),
+      process.execPath,
+      ...process.execArgv,
+      script.pathname,
+      ...args,
+    ];
+    return spawn('ip', command, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+  }
+
+  /** Ends what runs in the namespaces and takes them away. */
+  remove(): void {
+    for (const real of this.#names.values()) {
+      const pids = spawnSync('ip', ['netns', 'pids', real], { encoding: 'utf8' }).stdout ?? '';
+      for (const pid of pids.split('\n').filter(Boolean)) kill(Number(pid));
+      spawnSync('ip', ['netns', 'del', real]);
+    }
+    this.#names.clear();
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // it has ended meanwhile
+  }
+}
+
+function sh(command: string): string {
+  const { status, stdout, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8', timeout: 60_000 });
+  if (status !== 0) throw new Error(`${command}: ${stderr || stdout || `exit code ${status}`}`);
+  return stdout;
+}
