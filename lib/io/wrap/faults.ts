@@ -9,13 +9,9 @@
  * The statistics are the wrapped port's. A packet dropped on purpose is counted there as `fault-injected`; one
  * that was received before is counted as received, too.
  */
-import { BATCH, Batch } from '../../core/batch.ts';
-import { CLOSED, FAULT_INJECTED, PORT_FULL } from '../../core/drop.ts';
-import type { Packet } from '../../core/packet.ts';
-import { Random } from '../../core/random.ts';
-import { Ring } from '../../core/ring.ts';
-import type { Port, PortHost, PortStats } from '../port.ts';
-import { Waiting } from './waiting.ts';
+import { Batch } from '../../core/batch.ts';
+import type { Port, PortHost } from '../port.ts';
+import { Lane } from './fault-lane.ts';
 import { Wrapper } from './wrapper.ts';
 
 /** How often `receive` asks the wrapped port on while every packet is dropped or held. */
@@ -61,11 +57,11 @@ export class Faults extends Wrapper {
 
   /** Throws a TypeError or RangeError for options that make no sense. */
   constructor(inner: Port, options: FaultOptions) {
-    super(inner);
     const o = checked(options);
-    const { direction } = o;
-    if (direction !== 'receive') this.#sending = new Lane(o, o.seed, inner.stats, this.counts);
-    if (direction !== 'send') this.#receiving = new Lane(o, ~o.seed, inner.stats, this.counts);
+    super(inner);
+    const { direction, seed } = o;
+    if (direction !== 'receive') this.#sending = new Lane(o, seed, inner.stats, this.counts);
+    if (direction !== 'send') this.#receiving = new Lane(o, -1 - seed, inner.stats, this.counts);
   }
 
   override async open(host: PortHost): Promise<void> {
@@ -125,127 +121,7 @@ export class Faults extends Wrapper {
   }
 }
 
-type Checked = Required<FaultOptions>;
-
-/** One direction: does to each packet what chance says, and keeps those that wait. */
-class Lane {
-  readonly #options: Checked;
-  readonly #random: Random;
-  readonly #stats: PortStats;
-  readonly #counts: FaultCounts;
-  /** By the time at which they go on. */
-  readonly #late: Waiting;
-  /** By the number of packets that have passed when they go on. */
-  readonly #overtaken: Waiting;
-  readonly #ready: Ring;
-  #passed = 0;
-  /** How many had passed at the last tick. */
-  #ticked = 0;
-
-  constructor(options: Checked, seed: number, stats: PortStats, counts: FaultCounts) {
-    this.#options = options;
-    this.#random = new Random(seed);
-    this.#stats = stats;
-    this.#counts = counts;
-    this.#late = new Waiting(options.capacity);
-    this.#overtaken = new Waiting(options.reorder.depth);
-    // All that waits can become ready at once, and a batch with its duplicates beside it.
-    const most = options.capacity + options.reorder.depth + 2 * BATCH;
-    this.#ready = new Ring(2 ** Math.ceil(Math.log2(most)));
-  }
-
-  /** Packets that can go on. */
-  get ready(): number {
-    return this.#ready.length;
-  }
-
-  /** Takes over all packets of a batch. Nothing may be ready but what `release` made so. */
-  put(batch: Batch, now: number): void {
-    const { drop, duplicate } = this.#options;
-    for (let i = 0; i < batch.length; i++) {
-      const p = batch.packets[i];
-      if (this.#random.chance(drop)) {
-        this.#counts.dropped++;
-        this.#stats.drop(p, FAULT_INJECTED);
-        continue;
-      }
-      const copy = this.#random.chance(duplicate) ? p.pool.clone(p) : null;
-      this.#go(p, now);
-      if (copy === null) continue;
-      this.#counts.duplicated++;
-      this.#go(copy, now);
-    }
-    batch.clear();
-  }
-
-  /** Fills a batch with what is ready and returns its length. */
-  drain(batch: Batch): number {
-    while (batch.length < BATCH) {
-      const p = this.#ready.get();
-      if (p === null) break;
-      batch.add(p);
-    }
-    return batch.length;
-  }
-
-  /** Makes ready what was delayed until now. */
-  release(now: number): void {
-    for (let p = this.#late.get(now); p !== null; p = this.#late.get(now)) this.#pass(p);
-  }
-
-  tick(now: number): void {
-    this.release(now);
-    if (this.#passed === this.#ticked) this.#let(Number.POSITIVE_INFINITY);
-    this.#ticked = this.#passed;
-  }
-
-  /** Drops all that waits. */
-  close(): void {
-    const all = Number.POSITIVE_INFINITY;
-    for (let p = this.#late.get(all); p !== null; p = this.#late.get(all)) this.#stats.drop(p, CLOSED);
-    this.#let(all);
-    for (let p = this.#ready.get(); p !== null; p = this.#ready.get()) this.#stats.drop(p, CLOSED);
-  }
-
-  #go(p: Packet, now: number): void {
-    const { corrupt, delay } = this.#options;
-    if (this.#random.chance(corrupt)) this.#flip(p);
-    if (delay.max === 0) {
-      this.#pass(p);
-      return;
-    }
-    const due = now + delay.min + this.#random.float() * (delay.max - delay.min);
-    if (this.#late.put(p, due)) this.#counts.delayed++;
-    else this.#stats.drop(p, PORT_FULL);
-  }
-
-  #pass(p: Packet): void {
-    const { probability, depth } = this.#options.reorder;
-    if (this.#random.chance(probability)) {
-      if (this.#overtaken.put(p, this.#passed + 1 + this.#random.below(depth))) {
-        this.#counts.reordered++;
-        return;
-      }
-    }
-    this.#ready.put(p);
-    this.#passed++;
-    this.#let(this.#passed);
-  }
-
-  /** Lets go what was to be overtaken until this many packets had passed. */
-  #let(passed: number): void {
-    for (let p = this.#overtaken.get(passed); p !== null; p = this.#overtaken.get(passed)) this.#ready.put(p);
-  }
-
-  #flip(p: Packet): void {
-    if (p.length === 0) return;
-    const at = p.start + this.#random.below(p.length);
-    p.bytes[at] ^= 1 << this.#random.below(8);
-    this.#counts.corrupted++;
-  }
-}
-
-function checked(options: FaultOptions): Checked {
+function checked(options: FaultOptions): Required<FaultOptions> {
   const { seed, direction = 'both', capacity = 1024 } = options;
   const { reorder = { probability: 0, depth: 1 }, delay = { min: 0, max: 0 } } = options;
   const { drop = 0, duplicate = 0, corrupt = 0 } = options;

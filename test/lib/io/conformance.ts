@@ -24,7 +24,6 @@ import { Random } from '../../../lib/core/random.ts';
 import {
   CHECKSUM,
   DATAGRAM,
-  ETHERNET,
   type Port,
   PortError,
   type PortHost,
@@ -487,6 +486,12 @@ async function peers(t: Test, s: Stand): Promise<void> {
   table.remove(s.traits.peer ?? 0);
   s.send(s.frames(2));
   t.equal(s.dropped(UNKNOWN_PEER), 5, 'a peer that was removed');
+  if (s.rig.deliver !== undefined) {
+    await s.rig.deliver(s.frames(2));
+    await s.until(() => s.dropped(UNKNOWN_PEER) === 7);
+    t.equal(s.dropped(UNKNOWN_PEER), 7, 'is a stranger when it sends, too');
+    t.equal(s.receive().length, 0);
+  }
   t.equal(table.set(known), s.traits.peer ?? 0, 'the number is used again');
   await works(t, s, 'when the peer is back');
 }
@@ -565,7 +570,9 @@ export class FarPort {
   readonly deliver = (frames: readonly Uint8Array[]): void => {
     for (const frame of frames) {
       const p = this.#bench.pool.take()!.set(frame);
-      if (this.port.medium !== ETHERNET) p.peer = this.#peer;
+      // What this side noted is no business of the other's.
+      p.port = p.out = p.l3 = p.l4 = p.vni = p.hash = 77;
+      p.peer = this.#peer;
       this.#batch.add(p);
       if (this.#batch.full) this.port.send(this.#batch);
     }
