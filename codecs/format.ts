@@ -59,7 +59,10 @@ export function format(v: DataView, at: number, end: number, options: FormatOpti
   const frame: Frame = { v, layers, link, cut };
   let text = '';
   for (let i = 0; i < layers.count; i++) text += formatLayer(frame, i);
-  return `${text} ${formatRest(frame)}`.replace(/ +/g, ' ').trim();
+  return `${text} ${formatRest(frame)}`
+    .replace(/ +/g, ' ')
+    .replace(/[:, ]+$/, '')
+    .trim();
 }
 
 function isLink(kind: layer.Kind): boolean {
@@ -77,7 +80,7 @@ function formatLayer(frame: Frame, i: number): string {
     case layer.VLAN:
       return link ? formatLink(frame, i) : '';
     case layer.LLC:
-      return `${llc.format(v, at)}: `;
+      return `${llc.format(v, at)}${llc.isSnap(v, at) ? `, length ${end - at - llc.SNAP_SIZE}` : ''}: `;
     case layer.ARP: {
       const text = arp.format(v, at, l.end[i - 1] + frame.cut);
       return link ? text.replace('ARP, ', '') : text;
@@ -161,13 +164,6 @@ function formatPorts(v: DataView, l: Layers, i: number): [number, number] | null
   return [udp.srcPort(v, l.start[i]), udp.dstPort(v, l.start[i])];
 }
 
-const EXTENSIONS: Record<number, string> = {
-  [protocols.HOP_BY_HOP]: 'HBH ',
-  [protocols.ROUTING]: 'RT6 ',
-  [protocols.AH]: 'AH ',
-  [protocols.DESTINATION_OPTIONS]: 'DSTOPT ',
-};
-
 /** `HBH frag (1448|520) `: the extension headers; empty where they are malformed. */
 function formatExtensions(v: DataView, at: number, end: number): string {
   const u = extensions.upper(v, at, end);
@@ -176,12 +172,28 @@ function formatExtensions(v: DataView, at: number, end: number): string {
   let protocol = ipv6.nextHeader(v, at);
   for (let i = at + ipv6.SIZE; i < stop; ) {
     const bytes = extensions.headerLength(v, i, protocol);
-    const offset = v.getUint16(i + 2) & 0xfff8;
-    text += protocol === protocols.FRAGMENT ? `frag (${offset}|${end - i - bytes}) ` : EXTENSIONS[protocol];
+    text += formatExtension(v, i, protocol, end - i - bytes);
     protocol = v.getUint8(i);
     i += bytes;
   }
   return text;
+}
+
+function formatExtension(v: DataView, i: number, protocol: number, behind: number): string {
+  switch (protocol) {
+    case protocols.HOP_BY_HOP:
+      return 'HBH ';
+    case protocols.ROUTING: {
+      const type = v.getUint8(i + 2) === 0 ? '0 [Deprecated]' : v.getUint8(i + 2);
+      return `RT6 (len=${v.getUint8(i + 1)}, type=${type}, segleft=${v.getUint8(i + 3)}) `;
+    }
+    case protocols.FRAGMENT:
+      return `frag (${v.getUint16(i + 2) & 0xfff8}|${behind}) `;
+    case protocols.AH:
+      return 'AH ';
+    default:
+      return 'DSTOPT ';
+  }
 }
 
 /** Why the walk ended early, or what follows the last layer where that layer's text does not say it. */
@@ -190,7 +202,7 @@ function formatRest({ v, layers: l }: Frame): string {
   const bytes = l.payloadEnd - l.payload;
   const last = l.count - 1;
   const at = l.start[last];
-  if (isLink(l.kind[last])) return `length ${bytes}`;
+  if (l.kind[last] === layer.LLC && !llc.isSnap(v, at)) return `length ${bytes}`;
   if (l.kind[last] === layer.IPV4) return formatPayload(ipv4.protocol(v, at), bytes, l.fragment);
   if (l.kind[last] !== layer.IPV6 || l.fragment) return '';
   return formatPayload(extensions.upperProtocol(extensions.upper(v, at, l.end[last])), bytes, false);

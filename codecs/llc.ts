@@ -15,6 +15,7 @@
  * that are numbered has a second byte, which counts as payload here.
  */
 import { u24 as readU24 } from './bytes.ts';
+import { formatType } from './ethernet.ts';
 import { type Fault, OK, SHORT } from './fault.ts';
 import { type Layout, struct, u8, u16, u24 } from './layout.ts';
 
@@ -109,13 +110,19 @@ export function encode(fields: Llc, v: DataView, at: number): void {
 
 const NAMES: Record<number, string> = { [SAP_STP]: 'STP', [SAP_SNAP]: 'SNAP' };
 
-/** `LLC, dsap STP (0x42) Individual, ssap STP (0x42) Command, ctrl 0x03`, as tcpdump prints it. */
+/**
+ * `LLC, dsap STP (0x42) Individual, ssap STP (0x42) Command, ctrl 0x03`, as tcpdump prints it; with SNAP
+ * `: oui Ethernet (0x000000), ethertype IPv4 (0x0800)` behind that.
+ */
 export function format(v: DataView, at: number): string {
   const to = `dsap ${sap(dsap(v, at))} ${(dsap(v, at) & 1) === 0 ? 'Individual' : 'Group'}`;
   const from = `ssap ${sap(ssap(v, at))} ${(ssap(v, at) & 1) === 0 ? 'Command' : 'Response'}`;
   const text = `LLC, ${to}, ${from}, ctrl 0x${digits(control(v, at), 2)}`;
   if (!isSnap(v, at)) return text;
-  return `${text}: oui (0x${digits(oui(v, at), 6)}), pid (0x${digits(protocol(v, at), 4)})`;
+  const id = protocol(v, at);
+  if (oui(v, at) !== 0)
+    return `${text}: oui Unknown (0x${digits(oui(v, at), 6)}), pid Unknown (0x${digits(id, 4)})`;
+  return `${text}: oui Ethernet (0x000000), ${formatType(id)}`;
 }
 
 function sap(value: number): string {

@@ -132,10 +132,38 @@ const NAMES: Record<number, string> = {
   [SHUTDOWN_COMPLETE]: 'SHUTDOWN COMPLETE',
 };
 
-/** ` (1) [COOKIE ECHO], (2) [DATA]`: the chunks of `at..end` by tcpdump's names. */
+/** ` (1) [COOKIE ECHO], (2) [DATA] (B)(E) [TSN: 3] ...`: the chunks of `at..end` as tcpdump prints them. */
 export function format(v: DataView, at: number, end: number): string {
-  const names = decodeAll(v, at, end).map(({ type }, i) => {
-    return ` (${i + 1}) [${NAMES[type] ?? `Unknown chunk type: 0x${type.toString(16)}`}]`;
-  });
-  return names.join(',');
+  const out: string[] = [];
+  for (let i = at, following: number; i < end; i = following) {
+    following = next(v, i, end);
+    if (following < 0) break;
+    const name = NAMES[type(v, i)] ?? `Unknown chunk type: 0x${type(v, i).toString(16)}`;
+    out.push(` (${out.length + 1}) [${name}]${formatValue(v, i)}`);
+  }
+  return out.join(',');
+}
+
+/** What the most common chunks say (sections 3.3.1 to 3.3.4), where they are long enough to say it. */
+function formatValue(v: DataView, at: number): string {
+  const word = (n: number) => v.getUint32(at + SIZE + 4 * n);
+  const half = (n: number) => v.getUint16(at + SIZE + 2 * n);
+  const value = length(v, at) - SIZE;
+  switch (type(v, at)) {
+    case DATA: {
+      if (value < 12) return '';
+      const parts = ['(E)', '(B)', '(U)'].filter((_, bit) => ((flags(v, at) >>> bit) & 1) !== 0).reverse();
+      const ppid = word(2).toString(16);
+      return ` ${parts.join('')} [TSN: ${word(0)}] [SID: ${half(2)}] [SSEQ ${half(3)}] [PPID 0x${ppid}]`;
+    }
+    case INIT:
+    case INIT_ACK:
+      if (value < 16) return '';
+      return ` [init tag: ${word(0)}] [rwnd: ${word(1)}] [OS: ${half(4)}] [MIS: ${half(5)}] [init TSN: ${word(3)}]`;
+    case SACK:
+      if (value < 12) return '';
+      return ` [cum ack ${word(0)}] [a_rwnd ${word(1)}] [#gap acks ${half(4)}] [#dup tsns ${half(5)}]`;
+    default:
+      return '';
+  }
 }

@@ -11,7 +11,7 @@ known(t, llc, {
   fields: { dsap: 0xaa, ssap: 0xaa, control: 3, oui: 0, protocol: 0x0800 },
   text:
     'LLC, dsap SNAP (0xaa) Individual, ssap SNAP (0xaa) Command, ctrl 0x03: ' +
-    'oui (0x000000), pid (0x0800)',
+    'oui Ethernet (0x000000), ethertype IPv4 (0x0800)',
   write: (v, at) => llc.write(v, at, 0x0800),
 });
 
@@ -38,4 +38,5 @@ t.test('group, response, unknown; an organization of its own', async (t) => {
   t.equal(llc.oui(cdp, 0), 0x0c);
   t.equal(llc.protocol(cdp, 0), 0x2000);
   t.equal(llc.etherType(cdp, 0), -1);
+  t.match(llc.format(cdp, 0), /: oui Unknown \(0x00000c\), pid Unknown \(0x2000\)$/);
 });
