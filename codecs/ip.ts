@@ -38,7 +38,7 @@ function parse4(text: string): number | null {
 function parse6(text: string): [number, number, number, number] | null {
   const halves = text.split('::');
   if (halves.length > 2) return null;
-  const [head, tail] = halves.map(groups);
+  const [head, tail] = halves.map((side, i) => groups(side, i === halves.length - 1));
   if (head === null || tail === null) return null;
   const given = head.length + (tail?.length ?? 0);
   if (tail === undefined ? given !== 8 : given > 7) return null;
@@ -47,13 +47,14 @@ function parse6(text: string): [number, number, number, number] | null {
   return [word(0), word(2), word(4), word(6)];
 }
 
-/** The 16-bit groups of one side of `::`, the last of which may be dotted IPv4; null where one is malformed. */
-function groups(side: string): number[] | null {
+/** The 16-bit groups of one side of `::`; the last group of the address may be dotted IPv4. Null where one is
+ * malformed. */
+function groups(side: string, last: boolean): number[] | null {
   if (side === '') return [];
   const out: number[] = [];
   const parts = side.split(':');
   for (const [i, part] of parts.entries()) {
-    const v4 = i === parts.length - 1 ? parse4(part) : null;
+    const v4 = last && i === parts.length - 1 ? parse4(part) : null;
     if (v4 !== null) out.push(v4 >>> 16, v4 & 0xffff);
     else if (/^[0-9a-f]{1,4}$/i.test(part)) out.push(Number.parseInt(part, 16));
     else return null;
