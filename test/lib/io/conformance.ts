@@ -2,8 +2,8 @@
  * One suite for every port and wrapper: the contract at the head of lib/io/port.ts.
  *
  * A rig is a port under test, not yet open, and a far side that sends to it (`deliver`) and gets what it sends
- * (`collect`); one of the two is absent where a port goes one way only. A far side has a buffer of at least
- * 512 frames. All waiting is for a condition, for at most a number of turns of the event loop.
+ * (`collect`); one of the two is absent where a port goes one way only. A port that receives by itself, as from
+ * a file, has `content` instead of `deliver`. A far side has a buffer of at least 512 frames. All waiting is for a condition, for at most a number of turns of the event loop.
  */
 import type { Test } from 'tap';
 import { BATCH, Batch } from '../../../lib/core/batch.ts';
@@ -39,6 +39,8 @@ export interface Rig {
   readonly port: Port;
   /** Has the far side send frames to the port. */
   readonly deliver?: (frames: readonly Uint8Array[]) => void | Promise<void>;
+  /** What the port receives each time that it is open, without anybody's doing. */
+  readonly content?: readonly Uint8Array[];
   /** Takes the frames that the far side has got since the last call. */
   readonly collect?: () => readonly Uint8Array[];
   /** How many frames of those delivered were lost and counted, wherever. Default: what the port dropped. */
@@ -95,6 +97,7 @@ export function portConformance(t: Test, name: string, make: MakeRig, traits: Tr
   one('says what it is', describes);
   one('carries frames of many sizes in batches of every length', carries);
   one('receives frames of many sizes, whole and in order', receives);
+  one('receives what is there by itself', contains);
   one('counts every frame of a burst that it is given', bursts);
   one('counts every frame of a burst that it receives', floods);
   one('drops what is too big', tooBig);
@@ -238,8 +241,12 @@ async function describes(t: Test, s: Stand): Promise<void> {
   t.ok(port.mtu >= 68, 'mtu');
   t.equal(port.medium === DATAGRAM, port.peers !== undefined, 'peers on DATAGRAM ports alone');
   t.same([port.stats.rxPackets, port.stats.txPackets, port.stats.dropped], [0, 0, 0], 'nothing counted yet');
-  t.equal(port.receive(s.batch), 0, 'nothing to receive');
+  if (s.rig.content === undefined) t.equal(port.receive(s.batch), 0, 'nothing to receive');
   t.equal(s.send([]), true, 'an empty batch');
+  if (s.rig.collect !== undefined) return;
+  t.ok(s.send(s.frames(5)), 'a port that does not send leaves the batch empty');
+  await s.until(() => port.stats.dropped >= 5);
+  t.equal(port.stats.dropped, 5, 'and counts what it was given');
 }
 
 async function carries(t: Test, s: Stand): Promise<void> {
@@ -274,6 +281,23 @@ async function receives(t: Test, s: Stand): Promise<void> {
   t.same(difference(got, given), null);
   t.equal(s.receive().length, 0, 'nothing comes behind');
   t.same([s.port.stats.rxPackets, s.port.stats.rxBytes], [given.length, total(given)], 'counted');
+}
+
+async function contains(t: Test, s: Stand): Promise<void> {
+  const { content } = s.rig;
+  if (content === undefined) return;
+  for (let round = 1; round <= 2; round++) {
+    const woken = s.woken;
+    await s.port.open(s.host);
+    await s.until(() => s.woken > woken);
+    t.ok(s.woken > woken, 'wakes');
+    const got = await s.receiveUntil((got) => got.length >= content.length);
+    t.same(difference(got, content), null, `when it is open for the ${round}. time`);
+    t.equal(s.receive().length, 0, 'nothing comes behind');
+    t.equal(s.port.stats.rxPackets, round * content.length, 'counted');
+    t.equal(s.port.stats.rxBytes, round * total(content), 'counted in bytes');
+    await s.port.close();
+  }
 }
 
 async function bursts(t: Test, s: Stand): Promise<void> {
