@@ -20,10 +20,15 @@ export const MAX_AAD = 12;
 /** Bytes of a whole tag. Shorter ones are its first bytes. */
 export const TAG = 16;
 
-/** Bytes of each algorithm's key, and the lengths that its tag may have in ESP. */
-export const ALGORITHMS: Readonly<
-  Record<Algorithm, { readonly keyLength: number; readonly tagLengths: readonly number[] }>
-> = {
+/** What ESP lets an algorithm have. */
+export interface AlgorithmSpec {
+  /** Bytes of the key, without the salt. */
+  readonly keyLength: number;
+  /** Bytes that its tag may have. */
+  readonly tagLengths: readonly number[];
+}
+
+export const ALGORITHMS: Readonly<Record<Algorithm, AlgorithmSpec>> = {
   // RFC 4106 section 6: 16 must be supported, 8 and 12 may be, and no others.
   'aes-128-gcm': { keyLength: 16, tagLengths: [16, 12, 8] },
   'aes-192-gcm': { keyLength: 24, tagLengths: [16, 12, 8] },
@@ -65,21 +70,29 @@ export interface AeadProvider {
   key(algorithm: Algorithm, key: Uint8Array, tagLength?: number): AeadKey;
 }
 
-/** Refuses what no provider can make a key of. */
+/** The algorithm of a name. Throws a TypeError for an unknown one. */
+export function specOf(algorithm: Algorithm): AlgorithmSpec {
+  if (Object.hasOwn(ALGORITHMS, algorithm)) return ALGORITHMS[algorithm];
+  const names = Object.keys(ALGORITHMS).join(', ');
+  throw new TypeError(`"algorithm" expected one of ${names}, got ${String(algorithm)}`);
+}
+
+/** Refuses what no provider can make a key of: see {@link AeadProvider.key}. */
 export function checkKey(algorithm: Algorithm, key: Uint8Array, tagLength: number): void {
-  const known = Object.hasOwn(ALGORITHMS, algorithm) ? ALGORITHMS[algorithm] : undefined;
-  if (known === undefined) {
-    throw new TypeError(
-      `"algorithm" expected one of ${Object.keys(ALGORITHMS).join(', ')}, got ${String(algorithm)}`,
-    );
+  const { keyLength } = specOf(algorithm);
+  if (key.length !== keyLength) {
+    throw new RangeError(`"key" expected ${keyLength} bytes for ${algorithm}, got ${key.length}`);
   }
-  if (key.length !== known.keyLength) {
-    throw new RangeError(`"key" expected ${known.keyLength} bytes for ${algorithm}, got ${key.length}`);
-  }
-  if (!known.tagLengths.includes(tagLength)) {
-    const lengths = known.tagLengths.join(', ');
-    throw new RangeError(`"tagLength" expected one of ${lengths} for ${algorithm}, got ${tagLength}`);
-  }
+  checkTagLength(algorithm, tagLength, 'tagLength');
+}
+
+/** Refuses a length that the algorithm's tag may not have; `field` is what the caller calls it. */
+export function checkTagLength(algorithm: Algorithm, tagLength: number, field: string): void {
+  const { tagLengths } = specOf(algorithm);
+  if (tagLengths.includes(tagLength)) return;
+  throw new RangeError(
+    `"${field}" expected one of ${tagLengths.join(', ')} for ${algorithm}, got ${tagLength}`,
+  );
 }
 
 /** Throws a RangeError unless `at..end`, a tag behind it and the additional data lie where they should. */

@@ -87,6 +87,7 @@ export function open(sa: InboundSa, bytes: Uint8Array, v: DataView, start: numbe
   const at = start + HEADER;
   const tail = end - sa.icv;
   if (tail - at < ALIGN || ((tail - at) & (ALIGN - 1)) !== 0) return MALFORMED;
+  if (header.spi(v, start) !== sa.spi) return BAD_ICV; // the ICV covers the SPI that the packet was looked up by
   const lo = header.seq(v, start);
   const window = sa.window;
   let hi = 0;

@@ -2,7 +2,16 @@
  * Security associations, RFC 4301 section 4.4.2.1: one direction between two hosts, its key, its sequence
  * number or replay window, and when it has to be replaced.
  */
-import { type AeadKey, type AeadProvider, ALGORITHMS, type Algorithm, IV, SALT, TAG } from './aead.ts';
+import {
+  type AeadKey,
+  type AeadProvider,
+  type Algorithm,
+  checkTagLength,
+  IV,
+  SALT,
+  specOf,
+  TAG,
+} from './aead.ts';
 import { DEFAULT_WINDOW, ReplayWindow } from './replay.ts';
 
 /** The smallest SPI that may be chosen: 0 never goes on the wire, 1..255 are reserved (RFC 4303 section 2.1). */
@@ -28,7 +37,7 @@ export interface SaOptions {
 
 /** Bytes of key and salt together. */
 export function keymatLength(algorithm: Algorithm): number {
-  return ALGORITHMS[algorithm].keyLength + SALT;
+  return specOf(algorithm).keyLength + SALT;
 }
 
 /** What both directions have. */
@@ -48,8 +57,13 @@ abstract class Sa {
     const { spi, peer = 0, algorithm, keymat, icv = TAG, esn = true } = options;
     integer('spi', spi, MIN_SPI, 0xffffffff);
     integer('peer', peer, 0, MAX_PEER);
-    const keyLength = keymat.length - SALT;
-    this.key = options.provider.key(algorithm, keymat.subarray(0, Math.max(keyLength, 0)), icv);
+    const { keyLength } = specOf(algorithm);
+    if (keymat.length !== keyLength + SALT) {
+      const wanted = keyLength + SALT;
+      throw new RangeError(`"keymat" expected ${wanted} bytes for ${algorithm}, got ${keymat.length}`);
+    }
+    checkTagLength(algorithm, icv, 'icv');
+    this.key = options.provider.key(algorithm, keymat.subarray(0, keyLength), icv);
     for (let i = 0; i < SALT; i++) this.key.nonce.setUint8(i, keymat[keyLength + i]);
     this.key.aad.setUint32(0, spi);
     this.spi = spi;
@@ -145,7 +159,8 @@ export class OutboundSa extends Sa {
     const n = this.#numbers;
     const b = this.#bytes;
     if (n[0] > n[4] || (n[0] === n[4] && n[1] >= n[5]) || b[0] + bytes > b[2]) return false;
-    if (++n[1] === 0) n[0]++;
+    n[1]++;
+    if (n[1] === 0) n[0]++;
     b[0] += bytes;
     if (n[0] > n[2] || (n[0] === n[2] && n[1] >= n[3]) || b[0] >= b[1]) this.rekey = true;
     return true;
