@@ -504,11 +504,13 @@ async function peers(t: Test, s: Stand): Promise<void> {
       p.peer = peer;
     });
   }
+  await s.until(() => s.dropped(UNKNOWN_PEER) >= 3);
   t.equal(s.dropped(UNKNOWN_PEER), 3);
   const known = table.get(s.traits.peer ?? 0)!;
   await works(t, s, 'with a known peer');
   table.remove(s.traits.peer ?? 0);
   s.send(s.frames(2));
+  await s.until(() => s.dropped(UNKNOWN_PEER) >= 5);
   t.equal(s.dropped(UNKNOWN_PEER), 5, 'a peer that was removed');
   if (s.rig.deliver !== undefined) {
     await s.rig.deliver(s.frames(2));

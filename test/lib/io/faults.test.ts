@@ -1,9 +1,10 @@
 import t from 'tap';
+import { parse } from '../../../codecs/ip.ts';
 import { BATCH, Batch } from '../../../lib/core/batch.ts';
 import { VirtualClock } from '../../../lib/core/clock.ts';
 import { CLOSED, FAULT_INJECTED, PORT_FULL } from '../../../lib/core/drop.ts';
 import { Pool } from '../../../lib/core/pool.ts';
-import { memoryPair } from '../../../lib/io/memory.ts';
+import { MemoryUnderlay, memoryPair } from '../../../lib/io/memory.ts';
 import { PortError } from '../../../lib/io/port.ts';
 import { type FaultOptions, Faults } from '../../../lib/io/wrap/faults.ts';
 import { testContext } from '../../gen/context.ts';
@@ -23,6 +24,20 @@ const cable = (options: FaultOptions) => async (bench: Bench) => {
 
 portConformance(t, 'faults, none of them', cable({ seed }), { copies: false });
 portConformance(t, 'faults, a fixed delay', cable({ seed, delay: { min: 5, max: 5 } }), { copies: false });
+
+/** The same on a datagram port. */
+async function underlay(bench: Bench): Promise<Rig> {
+  const network = new MemoryUnderlay();
+  const [inner, other] = [network.port('192.0.2.1'), network.port('192.0.2.2')];
+  const far = new FarPort(other, bench, other.peers.set({ address: parse('192.0.2.1'), port: 4789 }));
+  inner.peers.set({ address: parse('192.0.2.2'), port: 4789 });
+  await far.open();
+  const port = new Faults(inner, { seed, delay: { min: 1, max: 1 } });
+  const lost = () => other.stats.dropped + port.stats.dropped;
+  return { port, deliver: far.deliver, collect: far.collect, close: far.close, lost };
+}
+
+portConformance(t, 'faults on datagrams', underlay, { copies: false });
 
 /** Sends `count` numbered frames through faults at one end, a batch every 10 ms, and back. */
 async function run(options: FaultOptions, count = 2000) {
