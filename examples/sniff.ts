@@ -4,7 +4,7 @@
  *     node dist/examples/sniff.js underlay.pcapng --vni 100
  *     node dist/examples/sniff.js eth0 --port 4789 --count 20      (live: needs libpcap and privilege)
  *
- * Filters: --address A (either end, inner or outer), --port N (TCP, UDP or SCTP), --vni N; all given must fit.
+ * Filters, all of which must fit: --address A, --port N (TCP, UDP or SCTP), --vni N; inner and outer headers count.
  */
 import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -12,6 +12,7 @@ import { type Batch, createContext, Element, Engine, node, PcapLive, PcapReader 
 import { dissect } from 'packetweave/codecs/dissect';
 import { format } from 'packetweave/codecs/format';
 import * as ip from 'packetweave/codecs/ip';
+import * as ipv4 from 'packetweave/codecs/ipv4';
 import * as layer from 'packetweave/codecs/layers';
 import * as linktype from 'packetweave/codecs/linktype';
 import * as udp from 'packetweave/codecs/udp';
@@ -19,19 +20,15 @@ import * as vxlan from 'packetweave/codecs/vxlan';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: {
-    address: { type: 'string' },
-    port: { type: 'string' },
-    vni: { type: 'string' },
-    count: { type: 'string', default: 'Infinity' },
-  },
+  options: Object.fromEntries(
+    ['address', 'port', 'vni', 'count'].map((name) => [name, { type: 'string' as const }]),
+  ),
 });
 const [source] = positionals;
 if (source === undefined) throw new TypeError('name a capture file or an interface: sniff FILE|INTERFACE');
 const address = values.address === undefined ? null : ip.parse(values.address);
-const live = !existsSync(source);
-const port = live ? new PcapLive({ device: source }) : new PcapReader({ path: source });
-let left = Number(values.count);
+const port = existsSync(source) ? new PcapReader({ path: source }) : new PcapLive({ device: source });
+let left = Number(values.count ?? Infinity);
 
 class Print extends Element {
   readonly #layers = new layer.Layers();
@@ -56,14 +53,12 @@ class Print extends Element {
     for (let i = 0; i < this.#layers.count; i++) {
       const kind = this.#layers.kind[i];
       const at = this.#layers.start[i];
-      if (kind === layer.IPV4)
-        a ||= address?.words[3] === v.getUint32(at + 12) || address?.words[3] === v.getUint32(at + 16);
+      if (kind === layer.IPV4) a ||= [ipv4.src(v, at), ipv4.dst(v, at)].includes(address!.words[3]);
       if (kind === layer.IPV6)
-        a ||= [at + 8, at + 24].some((x) => `${ip.read6(v, x).words}` === `${address?.words}`);
+        a ||= [8, 24].some((x) => `${ip.read6(v, at + x).words}` === `${address!.words}`);
       // The ports lie at the same place in UDP, TCP and SCTP.
-      if (kind === layer.UDP || kind === layer.TCP || kind === layer.SCTP) {
-        p ||= [udp.srcPort(v, at), udp.dstPort(v, at)].includes(Number(values.port));
-      }
+      const ports = kind === layer.UDP || kind === layer.TCP || kind === layer.SCTP;
+      if (ports) p ||= [udp.srcPort(v, at), udp.dstPort(v, at)].includes(Number(values.port));
       if (kind === layer.VXLAN) n ||= vxlan.vni(v, at) === Number(values.vni);
     }
     return a && p && n;
@@ -71,10 +66,15 @@ class Print extends Element {
 }
 
 const engine = new Engine(createContext());
-await engine.apply({ source: { port, to: { out: 'print' } }, print: node(Print, []) });
-engine.start();
-const interrupted = new Promise<void>((resolve) => process.once('SIGINT', resolve));
-const ended = port instanceof PcapReader ? port.ended : new Promise<void>(() => {});
+const ended = port instanceof PcapReader ? port.ended : new Promise(() => {});
+const interrupted = new Promise((resolve) => process.once('SIGINT', resolve));
 const enough = new Promise<void>((resolve) => setInterval(() => left <= 0 && resolve(), 50).unref());
-await Promise.race([ended, interrupted, enough]);
+try {
+  await engine.apply({ source: { port, to: { out: 'print' } }, print: node(Print, []) });
+  engine.start();
+  await Promise.race([ended, interrupted, enough]);
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 1;
+}
 await engine.close();

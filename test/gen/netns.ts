@@ -2,7 +2,7 @@
  * Network namespaces for one test: made with names of their own, taken away at its end whatever happened,
  * with every process in them.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import type { Test } from 'tap';
 
 let made = 0;
@@ -46,17 +46,14 @@ export class Namespaces {
     return sh(`ip netns exec ${this.real(name)} ${command}`);
   }
 
-  /** Runs a command that may fail. */
-  attempt(name: string, command: string): { ok: boolean; text: string } {
-    const { status, stdout, stderr } = spawnSync(
-      'ip',
-      ['netns', 'exec', this.real(name), 'sh', '-c', command],
-      {
-        encoding: 'utf8',
-        timeout: 60_000,
-      },
-    );
-    return { ok: status === 0, text: stdout + stderr };
+  /** Runs a shell command that may fail, beside whatever else runs. */
+  attempt(name: string, command: string): Promise<{ ok: boolean; text: string }> {
+    const args = ['netns', 'exec', this.real(name), 'sh', '-c', command];
+    return new Promise((resolve) => {
+      execFile('ip', args, { timeout: 60_000 }, (error, stdout, stderr) => {
+        resolve({ ok: error === null, text: stdout + stderr });
+      });
+    });
   }
 
   /** Starts a TypeScript program of the tests in a namespace, with a channel for messages. */

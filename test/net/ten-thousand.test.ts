@@ -107,7 +107,7 @@ t.test(`${COUNT} endpoints, seed ${seed}`, async (t) => {
   t.equal(resolved, COUNT * OTHERS, 'every address was resolved');
   t.equal(reached, COUNT * OTHERS, 'every frame arrived where it was meant to');
   t.equal(wrong, 0, 'nothing else arrived');
-  t.equal(overlay.counters()['1.bridge'].flooded ?? 0, 0, 'nothing was flooded for it');
+  t.equal(overlay.counters()['1.bridge']?.flooded ?? 0, 0, 'nothing was flooded for it');
 
   let heard = 0;
   for (let n = 0; n < 100; n++) {
