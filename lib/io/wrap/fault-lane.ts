@@ -13,16 +13,22 @@ import type { PortStats } from '../port.ts';
 import type { FaultCounts, FaultOptions } from './faults.ts';
 import { Waiting } from './waiting.ts';
 
-// Places in a lane's numbers.
+/** One more than the largest random number: 32 bits are drawn. */
+const RANGE = 0x1_0000_0000;
+
+// Places in a lane's numbers. Probabilities are numbers out of RANGE.
 const DROP = 0;
 const DUPLICATE = 1;
 const CORRUPT = 2;
 const REORDER = 3;
+/** In ms. */
 const MIN_DELAY = 4;
-const MAX_DELAY = 5;
+/** What is added for each of RANGE, in ms. */
+const SPREAD = 5;
 
 export class Lane {
   readonly #numbers: Float64Array;
+  readonly #delays: boolean;
   readonly #depth: number;
   readonly #random: Random;
   readonly #stats: PortStats;
@@ -38,15 +44,17 @@ export class Lane {
 
   constructor(options: Required<FaultOptions>, seed: number, stats: PortStats, counts: FaultCounts) {
     const { drop, duplicate, corrupt, reorder, delay } = options;
-    this.#numbers = Float64Array.of(drop, duplicate, corrupt, reorder.probability, delay.min, delay.max);
+    const chances = [drop, duplicate, corrupt, reorder.probability].map((chance) => chance * RANGE);
+    this.#numbers = Float64Array.of(...chances, delay.min, (delay.max - delay.min) / RANGE);
+    this.#delays = delay.max > 0;
     this.#depth = reorder.depth;
     this.#random = new Random(seed);
     this.#stats = stats;
     this.#counts = counts;
     this.#late = new Waiting(options.capacity);
-    this.#overtaken = new Waiting(options.reorder.depth);
+    this.#overtaken = new Waiting(reorder.depth);
     // All that waits can become ready at once, and a batch with its duplicates beside it.
-    const most = options.capacity + options.reorder.depth + 2 * BATCH;
+    const most = options.capacity + reorder.depth + 2 * BATCH;
     this.#ready = new Ring(2 ** Math.ceil(Math.log2(most)));
   }
 
@@ -104,13 +112,12 @@ export class Lane {
 
   #go(p: Packet, now: number): void {
     if (this.#chance(CORRUPT)) this.#flip(p);
-    const min = this.#numbers[MIN_DELAY];
-    const max = this.#numbers[MAX_DELAY];
-    if (max === 0) {
+    if (!this.#delays) {
       this.#pass(p);
       return;
     }
-    this.#late.key[0] = now + min + (max - min) * fraction(this.#random.int32());
+    const numbers = this.#numbers;
+    this.#late.key[0] = now + numbers[MIN_DELAY] + numbers[SPREAD] * (this.#random.int32() >>> 0);
     if (this.#late.put(p)) this.#counts.delayed++;
     else this.#stats.drop(p, PORT_FULL);
   }
@@ -135,8 +142,8 @@ export class Lane {
 
   /** True with one of the probabilities. Those that are 0 take nothing from the sequence. */
   #chance(fault: number): boolean {
-    const probability = this.#numbers[fault];
-    return probability > 0 && fraction(this.#random.int32()) < probability;
+    const chance = this.#numbers[fault];
+    return chance > 0 && this.#random.int32() >>> 0 < chance;
   }
 
   #flip(p: Packet): void {
@@ -145,9 +152,4 @@ export class Lane {
     p.bytes[at] ^= 1 << this.#random.below(8);
     this.#counts.corrupted++;
   }
-}
-
-/** 32 random bits as a number from 0 up to but not including 1. */
-function fraction(bits: number): number {
-  return (bits >>> 0) / 0x1_0000_0000;
 }
