@@ -12,6 +12,8 @@
  * - It is bound to the event loop of the main thread, and never closes its handle there: an object that was
  *   collected would leave that handle behind, and the process crashes. Hence `retired`.
  * - Whatever libpcap refuses at opening stays open inside, so each refused filter costs a socket.
+ * - A device that goes down or away while it is open ends the whole process, by an assertion in `cap`. This port
+ *   is not for devices that come and go.
  *
  * Frames come as the device's driver hands them over: on a device with offloads they can be longer than its MTU
  * and their checksums incomplete.
