@@ -8,15 +8,19 @@ import * as sctp from '../../codecs/sctp.ts';
 import * as tcp from '../../codecs/tcp.ts';
 import * as udp from '../../codecs/udp.ts';
 
-/** Whether the checksum of layer `i` is right; null where it has none. Expects whole layers. */
+/**
+ * Whether the checksum of layer `i` is right; null where it has none, or where not all that it covers is there,
+ * as in a fragment.
+ */
 export function verify(v: DataView, l: layer.Layers, i: number): boolean | null {
   const at = l.start[i];
   const end = l.end[i];
+  if (l.fragment && i > 0 && i > l.count - 2 && isIp(l.kind[i - 1])) return null;
   switch (l.kind[i]) {
     case layer.IPV4:
       return ipv4.verifyChecksum(v, at);
     case layer.UDP:
-      if (udp.checksum(v, at) === 0) return null;
+      if (udp.checksum(v, at) === 0 || udp.length(v, at) > end - at) return null;
       return udp.verifyChecksum(v, at, pseudo(v, l, i, udp.PROTOCOL, udp.length(v, at)));
     case layer.TCP:
       return tcp.verifyChecksum(v, at, end, pseudo(v, l, i, tcp.PROTOCOL, end - at));
@@ -30,6 +34,10 @@ export function verify(v: DataView, l: layer.Layers, i: number): boolean | null 
     default:
       return null;
   }
+}
+
+function isIp(kind: layer.Kind): boolean {
+  return kind === layer.IPV4 || kind === layer.IPV6;
 }
 
 /** Fills the checksum of layer `i`, if it has one. Fill inner ones first. */
