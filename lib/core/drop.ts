@@ -38,6 +38,18 @@ export const DROPS: readonly { readonly name: string; readonly text: string }[] 
   { name: 'port-full', text: 'the port could not take more' },
   { name: 'port-error', text: 'the operating system refused to send' },
   { name: 'fault-injected', text: 'dropped on purpose by fault injection' },
+  { name: 'clear-text', text: 'a frame of an encrypted network came in clear' },
+  { name: 'no-sa', text: 'there is no key for the tunnel endpoint yet' },
+  { name: 'sequence-exhausted', text: 'the sequence numbers of the key are used up' },
+  { name: 'unknown-spi', text: 'no security association with the endpoint has this SPI' },
+  { name: 'bad-icv', text: 'the integrity check value is wrong' },
+  { name: 'replayed', text: 'the sequence number was received before' },
+  { name: 'too-old', text: 'the sequence number is left of the replay window' },
+  { name: 'bad-trailer', text: 'padding, next header or what was sealed is not what ESP carries here' },
+  {
+    name: 'not-owner',
+    text: 'the source address is declared to be elsewhere than behind this tunnel endpoint',
+  },
 ];
 
 const byName = new Map(DROPS.map(({ name }, i) => [name, i]));
@@ -73,3 +85,12 @@ export const NO_REMOTES = reason('no-remotes');
 export const PORT_FULL = reason('port-full');
 export const PORT_ERROR = reason('port-error');
 export const FAULT_INJECTED = reason('fault-injected');
+export const CLEAR_TEXT = reason('clear-text');
+export const NO_SA = reason('no-sa');
+export const SEQUENCE_EXHAUSTED = reason('sequence-exhausted');
+export const UNKNOWN_SPI = reason('unknown-spi');
+export const BAD_ICV = reason('bad-icv');
+export const REPLAYED = reason('replayed');
+export const TOO_OLD = reason('too-old');
+export const BAD_TRAILER = reason('bad-trailer');
+export const NOT_OWNER = reason('not-owner');

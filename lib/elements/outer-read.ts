@@ -10,6 +10,7 @@ import { type Ip, MAPPED } from '../../codecs/ip.ts';
 import * as ipv4 from '../../codecs/ipv4.ts';
 import * as ipv6 from '../../codecs/ipv6.ts';
 import { isFragment, upper, upperOffset, upperProtocol } from '../../codecs/ipv6-extensions.ts';
+import * as protocols from '../../codecs/protocol.ts';
 import * as udp from '../../codecs/udp.ts';
 import {
   type Drop,
@@ -36,6 +37,8 @@ export interface OuterReadOptions {
   readonly verifyChecksum?: boolean;
   /** Whether over IPv6 they may be missing (RFC 6936). Default false. */
   readonly zeroChecksum6?: boolean;
+  /** `ip`: no UDP header, the packet is IP protocol 50. Default udp. */
+  readonly carrier?: 'udp' | 'ip';
 }
 
 export class OuterReader {
@@ -45,9 +48,17 @@ export class OuterReader {
   readonly #port: number;
   readonly #verify: boolean;
   readonly #zero6: boolean;
+  readonly #protocol: number;
 
   /** Throws a RangeError for a port that is none. */
-  constructor({ medium, vteps, local, verifyChecksum = true, zeroChecksum6 = false }: OuterReadOptions) {
+  constructor({
+    medium,
+    vteps,
+    local,
+    verifyChecksum = true,
+    zeroChecksum6 = false,
+    carrier,
+  }: OuterReadOptions) {
     checkLocal(local);
     this.#vteps = vteps;
     this.#ethernet = medium === ETHERNET;
@@ -55,6 +66,7 @@ export class OuterReader {
     this.#port = local.port;
     this.#verify = verifyChecksum;
     this.#zero6 = zeroChecksum6;
+    this.#protocol = carrier === 'ip' ? protocols.ESP : udp.PROTOCOL;
   }
 
   /** Takes the headers off a packet, or says why not. */
@@ -82,12 +94,12 @@ export class OuterReader {
     if (!ipv4.verifyChecksum(v, at)) return OUTER_CHECKSUM;
     const { family, words } = this.#local;
     if (family !== 4 || ((ipv4.dst(v, at) ^ words[3]) | 0) !== 0) return NOT_FOR_US;
-    if (ipv4.protocol(v, at) !== udp.PROTOCOL) return NOT_FOR_US;
+    if (ipv4.protocol(v, at) !== this.#protocol) return NOT_FOR_US;
     // A tunnel's sender does not fragment, and its receiver need not put together (RFC 7348 section 4.3).
     if (ipv4.isFragment(v, at)) return OUTER_FRAGMENT;
     p.tos = ipv4.tos(v, at);
     p.peer = this.#vteps.lookup(0, 0, MAPPED, ipv4.src(v, at) | 0);
-    return this.#readUdp(p, at, at + ipv4.headerLength(v, at), at + ipv4.totalLength(v, at));
+    return this.#readUpper(p, at, at + ipv4.headerLength(v, at), at + ipv4.totalLength(v, at));
   }
 
   #read6(p: Packet, at: number): Drop {
@@ -97,7 +109,7 @@ export class OuterReader {
     const end = ipv6.payloadEnd(v, at);
     const chain = upper(v, at, end);
     if (chain < 0) return MALFORMED;
-    if (upperProtocol(chain) !== udp.PROTOCOL) return NOT_FOR_US;
+    if (upperProtocol(chain) !== this.#protocol) return NOT_FOR_US;
     if (isFragment(chain)) return OUTER_FRAGMENT;
     p.tos = ipv6.trafficClass(v, at);
     p.peer = this.#vteps.lookup(
@@ -106,7 +118,15 @@ export class OuterReader {
       v.getInt32(at + ipv6.SRC + 8),
       v.getInt32(at + ipv6.SRC + 12),
     );
-    return this.#readUdp(p, at, at + upperOffset(chain), end);
+    return this.#readUpper(p, at, at + upperOffset(chain), end);
+  }
+
+  #readUpper(p: Packet, ip: number, at: number, end: number): Drop {
+    if (this.#protocol === udp.PROTOCOL) return this.#readUdp(p, ip, at, end);
+    if (p.peer === NONE) return UNKNOWN_PEER;
+    p.end = end;
+    this.#strip(p, at);
+    return PASS;
   }
 
   #readUdp(p: Packet, ip: number, at: number, end: number): Drop {
@@ -117,7 +137,9 @@ export class OuterReader {
     if (p.peer === NONE) return UNKNOWN_PEER;
     const wrong = this.#checksumFault(p, ip, at);
     if (wrong !== PASS) return wrong;
-    this.#strip(p, at);
+    // Bytes behind the datagram are padding of the link. The length of a super-frame may not fit the field.
+    if (p.gsoType === GSO_NONE) p.end = at + udp.length(v, at);
+    this.#strip(p, at + udp.SIZE);
     return PASS;
   }
 
@@ -132,11 +154,9 @@ export class OuterReader {
     return udp.verifyChecksum(v, at, pseudo) ? PASS : OUTER_CHECKSUM;
   }
 
-  #strip(p: Packet, at: number): void {
-    const to = at + udp.SIZE;
-    // Bytes behind the datagram are padding of the link. The length of a super-frame may not fit the field.
-    if (p.gsoType === GSO_NONE) p.end = at + udp.length(p.view, at);
-    else p.hdrLen -= to - p.start;
+  /** Takes off everything in front of `to`. */
+  #strip(p: Packet, to: number): void {
+    if (p.gsoType !== GSO_NONE) p.hdrLen -= to - p.start;
     if (p.csumStart < to) p.csumStart = NONE;
     p.start = to;
     p.l3 = NONE;

@@ -14,6 +14,7 @@ import type { Ip } from '../../codecs/ip.ts';
 import * as ipv4 from '../../codecs/ipv4.ts';
 import * as ipv6 from '../../codecs/ipv6.ts';
 import type { Mac } from '../../codecs/mac.ts';
+import * as protocols from '../../codecs/protocol.ts';
 import * as udp from '../../codecs/udp.ts';
 import { type Drop, NO_DESTINATION, TOO_BIG, UNKNOWN_PEER } from '../core/drop.ts';
 import { GSO_NONE, NONE, type Packet } from '../core/packet.ts';
@@ -39,6 +40,8 @@ export interface OuterWriteOptions {
   readonly udpChecksum?: boolean;
   /** Whether over IPv6 checksums may be left out too (RFC 6936). Default false. */
   readonly zeroChecksum6?: boolean;
+  /** `ip`: no UDP header, the packet is IP protocol 50. Default udp. */
+  readonly carrier?: 'udp' | 'ip';
 }
 
 /** No reason to drop a packet. */
@@ -56,6 +59,9 @@ export class OuterWriter {
   readonly #local: Ip;
   readonly #family: 4 | 6;
   readonly #ipSize: number;
+  /** Bytes of the UDP header, 0 without. */
+  readonly #udpSize: number;
+  readonly #protocol: number;
   readonly #size: number;
   readonly #ttl: number;
   readonly #checksum: boolean;
@@ -77,7 +83,9 @@ export class OuterWriter {
     this.#local = local.address;
     this.#family = local.address.family;
     this.#ipSize = v4 ? ipv4.SIZE : ipv6.SIZE;
-    this.#size = (this.#ethernet ? ethernet.SIZE : 0) + this.#ipSize + udp.SIZE;
+    this.#udpSize = options.carrier === 'ip' ? 0 : udp.SIZE;
+    this.#protocol = options.carrier === 'ip' ? protocols.ESP : udp.PROTOCOL;
+    this.#size = (this.#ethernet ? ethernet.SIZE : 0) + this.#ipSize + this.#udpSize;
     this.#ttl = ttl;
     this.#checksum = options.udpChecksum ?? !(v4 || (options.zeroChecksum6 ?? false));
     if (!v4 && !this.#checksum && !options.zeroChecksum6) {
@@ -94,17 +102,19 @@ export class OuterWriter {
     const vtep = this.#vteps.get(p.peer);
     if (vtep === undefined || vtep.address.family !== this.#family) return UNKNOWN_PEER;
     if (this.#ethernet && vtep.mac === undefined) return NO_DESTINATION;
-    const at = p.start - udp.SIZE;
+    const at = p.start - this.#udpSize;
     const bytes = p.end - at;
     const fits = bytes + (this.#family === 4 ? ipv4.SIZE : 0) <= MAX_LENGTH;
     if (p.start < this.#size || (!fits && p.gsoType === GSO_NONE)) return TOO_BIG;
 
-    udp.write(p.view, at, FIRST_PORT | (p.hash & PORT_MASK), vtep.port, fits ? bytes : MAX_LENGTH, 0);
+    if (this.#udpSize > 0) {
+      udp.write(p.view, at, FIRST_PORT | (p.hash & PORT_MASK), vtep.port, fits ? bytes : MAX_LENGTH, 0);
+    }
     p.l4 = at;
     p.l3 = at - this.#ipSize;
     if (this.#family === 4) this.#write4(p, fits ? bytes + ipv4.SIZE : MAX_LENGTH, vtep);
     else this.#write6(p, fits ? bytes : MAX_LENGTH, vtep);
-    if (this.#checksum && p.gsoType === GSO_NONE) this.#fillChecksum(p, bytes);
+    if (this.#checksum && this.#udpSize > 0 && p.gsoType === GSO_NONE) this.#fillChecksum(p, bytes);
     if (this.#ethernet) this.#writeMac(p, vtep);
     p.start -= this.#size;
     if (p.gsoType !== GSO_NONE) p.hdrLen += this.#size;
@@ -115,13 +125,23 @@ export class OuterWriter {
     // An atomic packet needs no identification (RFC 6864 section 4.1).
     const from = this.#local.words[3] | 0;
     const to = address.words[3] | 0;
-    ipv4.write(p.view, p.l3, p.tos, bytes, 0, ipv4.DF, this.#ttl, udp.PROTOCOL, from, to);
+    ipv4.write(p.view, p.l3, p.tos, bytes, 0, ipv4.DF, this.#ttl, this.#protocol, from, to);
   }
 
   #write6(p: Packet, bytes: number, { address }: Vtep): void {
     // Other bits of the hash than the port's; 0 would mean that there is no label (RFC 6437 section 3).
     const label = (p.hash >>> 12) & 0xfffff || 1;
-    ipv6.write(p.view, p.l3, p.tos, label, bytes, udp.PROTOCOL, this.#ttl, this.#local.words, address.words);
+    ipv6.write(
+      p.view,
+      p.l3,
+      p.tos,
+      label,
+      bytes,
+      this.#protocol,
+      this.#ttl,
+      this.#local.words,
+      address.words,
+    );
   }
 
   #writeMac(p: Packet, { mac }: Vtep): void {

@@ -17,6 +17,7 @@ import { isTag } from '../../codecs/vlan.ts';
 import * as vxlan from '../../codecs/vxlan.ts';
 import type { Batch } from '../core/batch.ts';
 import {
+  CLEAR_TEXT,
   type Drop,
   ECN,
   INNER_VLAN,
@@ -53,6 +54,8 @@ export interface VxlanDecapOptions {
 export interface DecapNetwork extends Network {
   /** What becomes of inner frames with a VLAN tag. Default drop. */
   readonly vlan?: 'drop' | 'keep';
+  /** Whether the network is encrypted, so that what arrives here, in clear, is dropped. Default false. */
+  readonly encrypted?: boolean;
 }
 
 const COUNTERS = ['ecn.marked', 'ecn.dangerous', 'ecn.unused'];
@@ -65,6 +68,7 @@ export class VxlanDecap extends Element {
   #strict = false;
   #networks = new Networks([]);
   #keepTags: readonly boolean[] = [];
+  #encrypted: readonly boolean[] = [];
   /** Outputs by VNI, and by the network's index, null where it is not connected. */
   readonly #outputs = new Map<number, Output>();
   #ways: (Output | null)[] = [];
@@ -132,6 +136,7 @@ export class VxlanDecap extends Element {
     const vni = vxlan.vni(v, at);
     const network = this.#networks.lookup(vni);
     if (network === NONE) return UNKNOWN_VNI;
+    if (this.#encrypted[network]) return CLEAR_TEXT;
     if (!this.#networks.accepts(network, p.peer)) return UNKNOWN_PEER;
     const inner = at + vxlan.SIZE;
     if (p.end - inner < ethernet.SIZE) return MALFORMED;
@@ -183,6 +188,7 @@ export class VxlanDecap extends Element {
     this.#outer = outer;
     this.#strict = options.strictReserved ?? false;
     this.#keepTags = options.networks.map(({ vlan }) => vlan === 'keep');
+    this.#encrypted = options.networks.map(({ encrypted = false }) => encrypted);
   }
 }
 

@@ -1,0 +1,145 @@
+/**
+ * Seals what goes to tunnel endpoints with ESP in transport mode (RFC 4303), in the packet's own slot: behind
+ * an encapsulator for DATAGRAM, in front of the port that carries ESP.
+ *
+ *      in    VXLAN | frame
+ *      out   [outer headers |] ESP header | IV | UDP | VXLAN | frame | padding | ICV
+ *
+ * Nothing leaves in clear: a packet to an endpoint without a key is dropped as `no-sa`.
+ *
+ * Two carriers: UDP (RFC 3948), where a DATAGRAM port writes the outer UDP header, or this element does for an
+ * IP or ETHERNET port; and IP protocol 50 on IP and ETHERNET ports.
+ */
+
+import type { Ip } from '../../codecs/ip.ts';
+import * as udp from '../../codecs/udp.ts';
+import * as esp from '../../crypto/esp.ts';
+import { EXHAUSTED, NO_KEY, OK } from '../../crypto/result.ts';
+import type { Sad } from '../../crypto/sad.ts';
+import type { Batch } from '../core/batch.ts';
+import type { Context } from '../core/context.ts';
+import { type Drop, NO_SA, SEQUENCE_EXHAUSTED, TOO_BIG, UNKNOWN_PEER } from '../core/drop.ts';
+import { Element } from '../core/element.ts';
+import { GSO_NONE, NONE, type Packet } from '../core/packet.ts';
+import { DATAGRAM, type Medium } from '../io/port.ts';
+import type { VtepTable } from '../tables/vtep.ts';
+import { type LocalEndpoint, OuterWriter, PASS } from './outer-write.ts';
+import * as transport from './transport-udp.ts';
+
+/** What carries ESP between hosts. */
+export type Carrier = 'udp' | 'ip';
+
+export interface EspSealOptions {
+  readonly sad: Sad;
+  /** Endpoints with the port that their ESP listens on. */
+  readonly vteps: VtepTable;
+  /** What the underlay port takes. */
+  readonly medium: Medium;
+  /** This end, with the port that ESP listens on. */
+  readonly local: LocalEndpoint;
+  /** Default udp. */
+  readonly carrier?: Carrier;
+  /** UDP port of VXLAN inside ESP. Default 4789. */
+  readonly vxlanPort?: number;
+  /** Called when a key asks to be replaced or is used up; at most once for each key. */
+  readonly onRekey?: (peer: number) => void;
+}
+
+const COUNTERS = ['sealed', 'rekey'];
+const SEALED = 0;
+const REKEY = 1;
+
+export class EspSeal extends Element {
+  readonly #out = this.output('out');
+  #sad: Sad;
+  #vteps: VtepTable;
+  #outer: OuterWriter | null = null;
+  #local: Ip;
+  #vxlanPort = 4789;
+  #onRekey: (peer: number) => void = () => {};
+  /** Sums of both addresses by peer, and the version of the table that they belong to. */
+  #sums: number[] = [];
+  #version = NONE;
+  /** SPI of the key of each peer that has asked to be replaced. */
+  readonly #asked: number[] = [];
+
+  /** Throws a RangeError or TypeError that names the option. */
+  constructor(context: Context, name: string, options: EspSealOptions) {
+    const outer = outerOf(options);
+    super(context, name, COUNTERS);
+    this.#sad = options.sad;
+    this.#vteps = options.vteps;
+    this.#local = options.local.address;
+    this.#use(options, outer);
+  }
+
+  override configure(options: EspSealOptions): boolean {
+    this.#use(options, outerOf(options));
+    return true;
+  }
+
+  override push(batch: Batch): void {
+    const { packets, length } = batch;
+    if (this.#version !== this.#vteps.version) this.#addresses();
+    let n = 0;
+    for (let i = 0; i < length; i++) {
+      const p = packets[i];
+      const reason = this.#seal(p);
+      if (reason === PASS) packets[n++] = p;
+      else this.drop(p, reason);
+    }
+    batch.length = n;
+    this.count(SEALED, n);
+    if (n > 0) this.#out.next.push(batch);
+  }
+
+  #seal(p: Packet): Drop {
+    const { peer } = p;
+    const sa = this.#sad.outbound(peer);
+    if (sa === null) return NO_SA;
+    const vtep = this.#vteps.get(peer);
+    if (vtep === undefined) return UNKNOWN_PEER;
+    // Each segment of a super-frame is sealed on its own: somebody has to take it apart before.
+    if (p.gsoType !== GSO_NONE || p.csumStart !== NONE) return TOO_BIG;
+    const end = p.end;
+    transport.write(p.view, p.start, end, p.hash, this.#vxlanPort, this.#sums[peer]);
+    const start = p.start - udp.SIZE;
+    const result = esp.seal(sa, p.bytes, p.view, start, end, udp.PROTOCOL);
+    if (sa.rekey || result === EXHAUSTED) this.#ask(peer, sa.spi);
+    if (result !== OK) return result === EXHAUSTED ? SEQUENCE_EXHAUSTED : result === NO_KEY ? NO_SA : TOO_BIG;
+    p.start = start - esp.HEADER;
+    p.end = esp.sealedEnd(sa, start, end);
+    return this.#outer === null ? PASS : this.#outer.write(p);
+  }
+
+  #ask(peer: number, spi: number): void {
+    if (this.#asked[peer] === spi) return;
+    this.#asked[peer] = spi;
+    this.count(REKEY);
+    this.#onRekey(peer);
+  }
+
+  #addresses(): void {
+    this.#version = this.#vteps.version;
+    this.#sums = [];
+    for (const [peer, { address }] of this.#vteps.entries()) {
+      this.#sums[peer] = transport.addressSum(this.#local, address);
+    }
+  }
+
+  #use(options: EspSealOptions, outer: OuterWriter | null): void {
+    this.#sad = options.sad;
+    this.#vteps = options.vteps;
+    this.#local = options.local.address;
+    this.#outer = outer;
+    this.#vxlanPort = options.vxlanPort ?? 4789;
+    this.#onRekey = options.onRekey ?? (() => {});
+    this.#version = NONE;
+  }
+}
+
+function outerOf({ medium, vteps, local, carrier = 'udp' }: EspSealOptions): OuterWriter | null {
+  if (medium !== DATAGRAM) return new OuterWriter({ medium, vteps, local, carrier });
+  if (carrier === 'udp') return null;
+  throw new TypeError('"carrier" expected "udp" on a port that carries UDP payloads, got "ip"');
+}
