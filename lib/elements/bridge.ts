@@ -129,9 +129,9 @@ export class Bridge extends Element {
     if (isReserved(ethernet.dstHi(v, at), ethernet.dstLo(v, at))) return RESERVED_MULTICAST;
     if (p.port === NONE) return PASS;
     const lo = ethernet.srcLo(v, at) | 0;
-    if (!this.#learning) return this.#belongs(hi, lo, p.port) ? PASS : SPOOFED_MAC;
+    if (!this.#learning) return this.#belongs(hi, lo, p.port) ? PASS : notOwned(p.port);
     const result = this.#fdb.learn(this.#domain, hi, lo, p.port, now);
-    return result === KNOWN ? PASS : this.#tally(result);
+    return result === KNOWN ? PASS : this.#tally(result, p.port);
   }
 
   /** Whether no static entry ties the address to another place. */
