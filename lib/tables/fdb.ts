@@ -86,7 +86,6 @@ const WINDOW = 180;
 export class Fdb {
   readonly capacity: number;
   readonly #slots: Slots;
-  readonly #words: Int32Array;
   readonly #domains = new Quota('domain', DOMAINS);
   readonly #places = new Quota('place', PLACES);
   /** Quotas where none was set. */
@@ -107,7 +106,6 @@ export class Fdb {
     this.capacity = capacity;
     this.ageing = ageing;
     this.#slots = new Slots(capacity, seed);
-    this.#words = this.#slots.words;
     this.#localLimit = Math.max(capacity >> 3, 16);
     this.#remoteLimit = Math.max(capacity >> 1, 16);
   }
@@ -119,7 +117,7 @@ export class Fdb {
 
   /** Bytes of memory. */
   get bytes(): number {
-    return this.#words.byteLength + this.#domains.bytes + this.#places.bytes;
+    return this.#slots.words.byteLength + this.#domains.bytes + this.#places.bytes;
   }
 
   /** Milliseconds after which a learned address that is not seen is forgotten, in whole seconds:
@@ -137,12 +135,14 @@ export class Fdb {
 
   /** The place of an address, or NONE. */
   lookup(domain: number, hi: number, lo: number): number {
-    return (this.#words[this.#slots.find((domain << 16) | hi, lo | 0) + NOTE] & PLACE_MASK) - 1;
+    const slots = this.#slots;
+    return (slots.words[slots.find((domain << 16) | hi, lo | 0) + NOTE] & PLACE_MASK) - 1;
   }
 
   /** Whether the address has a static entry. */
   isStatic(domain: number, hi: number, lo: number): boolean {
-    return this.#words[this.#slots.find((domain << 16) | hi, lo | 0) + NOTE] < 0;
+    const slots = this.#slots;
+    return slots.words[slots.find((domain << 16) | hi, lo | 0) + NOTE] < 0;
   }
 
   /**
@@ -150,7 +150,7 @@ export class Fdb {
    * one of the constants above. The address must not be a group's.
    */
   learn(domain: number, hi: number, lo: number, place: number, now: number): number {
-    const words = this.#words;
+    const { words } = this.#slots;
     const i = this.#slots.find((domain << 16) | hi, lo | 0);
     const note = words[i + NOTE];
     const second = Math.ceil(now * 0.001) | 0;
@@ -168,7 +168,7 @@ export class Fdb {
     this.#domains.check(domain);
     this.#places.check(place);
     const i = this.#slots.find((domain << 16) | hi, lo | 0);
-    if (this.#words[i + NOTE] !== 0) {
+    if (this.#slots.words[i + NOTE] !== 0) {
       this.#settle(i, place, STATIC_BIT);
       return;
     }
@@ -176,13 +176,13 @@ export class Fdb {
       throw new RangeError(`no room for a static entry: the table holds ${this.capacity}`);
     }
     this.#write(i, domain, hi, lo, place, 0);
-    this.#words[i + NOTE] |= STATIC_BIT;
+    this.#slots.words[i + NOTE] |= STATIC_BIT;
   }
 
   /** Forgets an address, static or learned, and says whether it was known. */
   remove(domain: number, hi: number, lo: number): boolean {
     const i = this.#slots.find((domain << 16) | hi, lo | 0);
-    if (this.#words[i + NOTE] === 0) return false;
+    if (this.#slots.words[i + NOTE] === 0) return false;
     this.#delete(i);
     return true;
   }
@@ -204,7 +204,7 @@ export class Fdb {
    * to a second and the time that it takes to come round.
    */
   age(now: number, budget = 1024): number {
-    const words = this.#words;
+    const { words } = this.#slots;
     const before = this.#size;
     const second = Math.floor(now * 0.001) | 0;
     let i = this.#cursor;
@@ -242,7 +242,7 @@ export class Fdb {
 
   /** The entries of one domain or all, in no order. The table must not change meanwhile. */
   *entries(domain: number = ALL): Generator<FdbEntry> {
-    const words = this.#words;
+    const { words } = this.#slots;
     for (let i = 0; i < words.length; i += WORDS) {
       const note = words[i + NOTE];
       if (note === 0 || (domain !== ALL && words[i] >>> 16 !== domain)) continue;
@@ -271,7 +271,7 @@ export class Fdb {
   }
 
   #write(i: number, domain: number, hi: number, lo: number, place: number, second: number): void {
-    const words = this.#words;
+    const { words } = this.#slots;
     words[i] = (domain << 16) | hi;
     words[i + 1] = lo;
     words[i + NOTE] = place + 1;
@@ -287,15 +287,15 @@ export class Fdb {
 
   /** Notes a new second. Forgetting old moves here keeps ten bits enough for the time of the first. */
   #refresh(i: number, second: number): void {
-    const note = this.#words[i + NOTE];
+    const note = this.#slots.words[i + NOTE];
     if (movesOf(note) > 0 && elapsed(note, second) >= WINDOW) {
-      this.#words[i + NOTE] = note & (STATIC_BIT | PLACE_MASK);
+      this.#slots.words[i + NOTE] = note & (STATIC_BIT | PLACE_MASK);
     }
-    this.#words[i + SEEN] = second;
+    this.#slots.words[i + SEEN] = second;
   }
 
   #move(i: number, place: number, second: number): number {
-    const words = this.#words;
+    const { words } = this.#slots;
     const note = words[i + NOTE];
     const over = second - words[i + SEEN] >= WINDOW || elapsed(note, second) >= WINDOW;
     const moves = over ? 0 : movesOf(note);
@@ -315,13 +315,13 @@ export class Fdb {
 
   /** Gives an entry another place, with the rest of its note. */
   #settle(i: number, place: number, rest: number): void {
-    this.#places.take((this.#words[i + NOTE] & PLACE_MASK) - 1);
+    this.#places.take((this.#slots.words[i + NOTE] & PLACE_MASK) - 1);
     this.#places.add(place);
-    this.#words[i + NOTE] = (place + 1) | rest;
+    this.#slots.words[i + NOTE] = (place + 1) | rest;
   }
 
   #delete(i: number): void {
-    const words = this.#words;
+    const { words } = this.#slots;
     this.#size--;
     this.#domains.take(words[i] >>> 16);
     this.#places.take((words[i + NOTE] & PLACE_MASK) - 1);
@@ -330,7 +330,7 @@ export class Fdb {
 
   /** Forgets what is in a domain (or all) and at a place (or any). */
   #flush(domain: number, place: number, statics: boolean): number {
-    const words = this.#words;
+    const { words } = this.#slots;
     const before = this.#size;
     for (let i = 0; i < words.length; ) {
       const note = words[i + NOTE];

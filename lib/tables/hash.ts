@@ -22,13 +22,15 @@ export function mix4(a: number, b: number, c: number, d: number, seed = 0): numb
 }
 
 /**
- * Mixes two words with three secret odd numbers, for tables whose keys strangers choose. A fixed multiplier
- * lets differences in the top bits through unchanged whatever the seed is, so that keys can be made which
- * lie close together under every seed; a secret one does not. It takes half the time of {@link mix2}, too.
+ * Mixes two words with a secret odd number, for tables whose keys strangers choose. A seed that is merely
+ * added in lets differences in the top bits through unchanged whatever it is, so that keys can be made which
+ * lie close together under every seed; a secret multiplier does not. It takes half the time of {@link mix2},
+ * too.
  */
-export function keyed2(a: number, b: number, k0: number, k1: number, k2: number): number {
-  let h = Math.imul(a, k0);
-  h = Math.imul(h ^ (h >>> 15) ^ b, k1);
-  h = Math.imul(h ^ (h >>> 15), k2);
+export function keyed2(a: number, b: number, key: number): number {
+  let h = Math.imul(a, 0x9e3779b1);
+  h ^= (h >>> 15) ^ b;
+  h = Math.imul(h ^ (h >>> 16), key);
+  h = Math.imul(h ^ (h >>> 15), 0xc2b2ae35);
   return h ^ (h >>> 16);
 }

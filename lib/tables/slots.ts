@@ -28,9 +28,9 @@ export class Slots {
    * and a hash is brought into range with 32-bit arithmetic. */
   readonly #parts: number;
   readonly #shift: number;
-  readonly #k0: number;
-  readonly #k1: number;
-  readonly #k2: number;
+  readonly #mask: number;
+  /** Keeps the places of keys secret. */
+  readonly #key: number;
 
   /** `capacity` is the most keys that its owner will put in. */
   constructor(capacity: number, seed: number) {
@@ -38,10 +38,8 @@ export class Slots {
     this.#shift = Math.floor(Math.log2(count)) - 3;
     this.#parts = Math.ceil(count / 2 ** this.#shift);
     this.words = new Int32Array((this.#parts << this.#shift) * WORDS);
-    const random = new Random(seed);
-    this.#k0 = random.int32() | 1;
-    this.#k1 = random.int32() | 1;
-    this.#k2 = random.int32() | 1;
+    this.#mask = (1 << this.#shift) - 1;
+    this.#key = new Random(seed).int32() | 1;
   }
 
   /** The slot of a key (two words, signed), or the free slot where it would go. */
@@ -84,9 +82,9 @@ export class Slots {
 
   /** The slot where the search for a key begins. */
   #home(a: number, b: number): number {
-    const h = keyed2(a, b, this.#k0, this.#k1, this.#k2);
+    const h = keyed2(a, b, this.#key);
     const part = ((h >>> 16) * this.#parts) >>> 16;
-    return ((part << this.#shift) | (h & ((1 << this.#shift) - 1))) * WORDS;
+    return ((part << this.#shift) | (h & this.#mask)) * WORDS;
   }
 
   /** How far it is from one slot on to another, going round. */
