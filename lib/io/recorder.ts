@@ -2,7 +2,7 @@
  * What the ports that write captures share: a file or a function that takes the bytes, time stamps by the
  * dataplane's clock, and not more than a second between a packet and the disk.
  */
-import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { CaptureWriter, type CaptureWriterOptions } from '../../codecs/capture-writer.ts';
 import type { Clock } from '../core/clock.ts';
 import { PortError } from './port.ts';
@@ -26,9 +26,12 @@ export class Recorder {
   readonly #originMs: number;
   #flushed: number;
 
-  /** Makes the file, empty, where `to` is a path. Throws a PortError where it cannot. */
-  constructor(to: CaptureTarget, options: CaptureWriterOptions, clock: Clock) {
-    const target = typeof to === 'string' ? new FileTarget(to) : new FunctionTarget(to);
+  /**
+   * Makes the file, where `to` is a path; one that is there is emptied, or goes on with a new section (pcapng
+   * alone knows that) with `append`. Throws a PortError where it cannot.
+   */
+  constructor(to: CaptureTarget, options: CaptureWriterOptions, clock: Clock, append = false) {
+    const target = typeof to === 'string' ? new FileTarget(to, append) : new FunctionTarget(to);
     this.#target = target;
     this.writer = new CaptureWriter((bytes) => target.write(bytes), options);
     this.#clock = clock;
@@ -90,17 +93,18 @@ class FunctionTarget implements Target {
   close(): void {}
 }
 
-/** A new file that is written in whole pieces. */
+/** A file that is written in whole pieces. */
 class FileTarget implements Target {
   readonly #path: string;
   readonly #fd: number;
-  #written = 0;
+  /** Bytes of whole pieces in it. */
+  #size: number;
 
-  /** Makes the file, empty. Throws a PortError. */
-  constructor(path: string) {
+  constructor(path: string, append: boolean) {
     this.#path = path;
     try {
-      this.#fd = openSync(path, 'w');
+      this.#fd = openSync(path, append ? 'a' : 'w');
+      this.#size = fstatSync(this.#fd).size;
     } catch (error) {
       throw fileError(path, 'cannot be written', error);
     }
@@ -112,10 +116,10 @@ class FileTarget implements Target {
       for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done);
     } catch (error) {
       // Half a record at the end would make the whole file look damaged.
-      attempt(() => ftruncateSync(this.#fd, this.#written));
+      attempt(() => ftruncateSync(this.#fd, this.#size));
       throw fileError(this.#path, 'cannot be written', error);
     }
-    this.#written += bytes.length;
+    this.#size += bytes.length;
   }
 
   close(): void {
