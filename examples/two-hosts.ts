@@ -27,7 +27,7 @@ const endpoints = HOSTS.map((_, host) =>
 const overlays = HOSTS.map((address, host) => {
   const socket = new UdpPort({ address, port });
   // A capture is a port around a port. What one host sees is both directions.
-  const captured = { path: values.capture, local: { address, port } };
+  const captured = { to: values.capture, local: { address, port } };
   const networks = NETWORKS.map((vni, n) => {
     const ports = [{ port: endpoints[host][n], ...identity(host) }];
     return { vni, remotes: [HOSTS[1 - host]], ports };
