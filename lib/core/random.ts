@@ -10,7 +10,7 @@ export class Random {
 
   /** Equal seeds give equal sequences. A seed is any integer; 53 bits count. */
   constructor(seed: number) {
-    this.#a = 0x9e3779b9;
+    this.#a = 0x9e3779b9 | 0;
     this.#b = seed | 0;
     this.#c = Math.floor(seed / 0x1_0000_0000) | 0;
     for (let i = 0; i < 12; i++) this.int32();

@@ -1,19 +1,19 @@
 /** How many entries of a table each owner (a network, a port) has, and how many it may have. */
 
 /** No bound: the table's own capacity is the only one. */
-const UNLIMITED = 0xffffffff;
+const UNLIMITED = 0x7ffffffe;
 
 export class Quota {
   readonly #name: string;
-  readonly #counts: Uint32Array;
+  readonly #counts: Int32Array;
   /** The most for each owner, plus one; 0 where its default holds. Memory that is never touched costs none. */
-  readonly #limits: Uint32Array;
+  readonly #limits: Int32Array;
 
   /** `name` says in messages what an owner is; owners are 0..`owners` - 1. */
   constructor(name: string, owners: number) {
     this.#name = name;
-    this.#counts = new Uint32Array(owners);
-    this.#limits = new Uint32Array(owners);
+    this.#counts = new Int32Array(owners);
+    this.#limits = new Int32Array(owners);
   }
 
   /** Bytes of memory. */
@@ -47,7 +47,7 @@ export class Quota {
     if (!whole && most !== Number.POSITIVE_INFINITY) {
       throw new RangeError(`"max" expected an integer of at least 0, got ${most}`);
     }
-    this.#limits[owner] = Math.min(most, UNLIMITED - 1) + 1;
+    this.#limits[owner] = Math.min(most, UNLIMITED) + 1;
   }
 
   /** Throws a RangeError unless the owner is one. */
