@@ -8,8 +8,14 @@ import { INBOUND, OUTBOUND } from '../../codecs/capture.ts';
 import { readCapture } from '../../codecs/capture-reader.ts';
 import { CaptureWriter, type CaptureWriterOptions } from '../../codecs/capture-writer.ts';
 import * as ethernet from '../../codecs/ethernet.ts';
+import { parse } from '../../codecs/ip.ts';
 import * as linktype from '../../codecs/linktype.ts';
+import * as vxlan from '../../codecs/vxlan.ts';
+import { MemoryUnderlay } from '../../lib/io/memory.ts';
+import { Capture } from '../../lib/io/wrap/capture.ts';
+import { testContext } from '../gen/context.ts';
 import { has, skip } from '../gen/skip.ts';
+import { FarPort } from '../lib/io/conformance.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'packetweave-'));
 t.teardown(() => rmSync(folder, { recursive: true }));
@@ -22,10 +28,11 @@ function run(program: string, ...args: string[]): string {
   return stdout;
 }
 
-/** One line of fields a packet, as tshark sees them. */
+/** One line of fields a packet, as tshark sees them with its checks of checksums on. */
 function tshark(file: string, ...fields: string[]): string[][] {
   const list = fields.flatMap((field) => ['-e', field]);
-  const lines = run('tshark', '-r', file, '-n', '-T', 'fields', ...list).split('\n');
+  const checks = ['-o', 'udp.check_checksum:TRUE', '-o', 'ip.check_checksum:TRUE'];
+  const lines = run('tshark', '-r', file, '-n', ...checks, '-T', 'fields', ...list).split('\n');
   return lines.filter((line) => line !== '').map((line) => line.split('\t'));
 }
 
@@ -169,5 +176,56 @@ t.test('tcpdump reads what is written, and writes what is read', async (t) => {
         ],
       );
     }
+  }
+});
+
+t.test('a captured underlay is VXLAN to tshark and tcpdump, with right checksums', async (t) => {
+  if (!has('tshark') || !has('tcpdump')) return skip(t, 'tshark or tcpdump is not installed');
+  for (const [us, them, ip] of [
+    ['192.0.2.1', '192.0.2.2', 'ip'],
+    ['2001:db8::1', '2001:db8::2', 'ipv6'],
+  ]) {
+    const file = path(`underlay.${ip}.pcapng`);
+    const context = testContext();
+    const underlay = new MemoryUnderlay();
+    const [inner, other] = [underlay.port(us), underlay.port(them)];
+    inner.peers.set({ address: parse(them), port: vxlan.PORT });
+    const peer = other.peers.set({ address: parse(us), port: vxlan.PORT });
+    const here = new FarPort(
+      new Capture(inner, { to: file, local: { address: us, port: vxlan.PORT } }),
+      context,
+    );
+    const far = new FarPort(other, context, peer);
+    await here.open();
+    await far.open();
+    for (const vni of [100, 0xffffff]) {
+      const bytes = new Uint8Array(vxlan.SIZE + 61);
+      vxlan.write(new DataView(bytes.buffer), 0, vni);
+      bytes.set(frame(61), vxlan.SIZE);
+      here.deliver([bytes]);
+      far.deliver([bytes]);
+      far.collect();
+      here.collect();
+    }
+    await here.close();
+    await far.close();
+    t.equal(context.pool.used, 0);
+    const sums = ip === 'ip' ? ['ip.checksum.status'] : [];
+    const fields = [
+      `${ip}.src`,
+      `${ip}.dst`,
+      'vxlan.vni',
+      'frame.packet_flags_direction',
+      'udp.checksum.status',
+    ];
+    const good = sums.map(() => '1');
+    t.same(tshark(file, ...fields, ...sums), [
+      [us, them, '100', '0x00000002', '1', ...good],
+      [them, us, '100', '0x00000001', '1', ...good],
+      [us, them, '16777215', '0x00000002', '1', ...good],
+      [them, us, '16777215', '0x00000001', '1', ...good],
+    ]);
+    const text = run('tcpdump', '-r', file, '-nn');
+    t.equal(text.match(/VXLAN, flags \[I\] \(0x08\), vni (100|16777215)/g)?.length, 4);
   }
 });
