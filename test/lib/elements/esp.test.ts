@@ -23,7 +23,7 @@ function setup(medium: Medium = DATAGRAM, carrier: Carrier = 'udp', family: Fami
   const spi = 0x1234;
   const common = { spi, peer: 0, provider: noble, algorithm: ALGORITHM };
   sadA.setOutbound(new OutboundSa({ ...common, keymat: keymat(7), ...options }));
-  sadB.set(new InboundSa({ ...common, keymat: keymat(7) }));
+  sadB.set(new InboundSa({ ...common, keymat: keymat(7), ...options }));
   const rekeys: number[] = [];
   const side = (n: number, other: number, sad: Sad) => ({
     sad,
@@ -165,16 +165,30 @@ t.test('each refusal has its counter', async (t) => {
   t.equal(Buffer.compare(right.frame(), s.payload(100)), 0, 'the packet itself is good, once');
   s.context.pool.give(right);
   t.ok(refused(drops.REPLAYED, () => {}));
-  for (let i = 0; i < 2100; i++) {
-    const later = s.sealOne()!;
-    const opened = i === 2099 ? s.openCopy(later) : undefined;
-    s.context.pool.give(later);
-    if (opened) s.context.pool.give(opened);
-  }
-  t.ok(refused(drops.TOO_OLD, () => {}));
-  t.ok(s.lines.length >= 5 && s.lines.length < 10, 'the log hears of each kind, not of each packet');
+  t.ok(s.lines.length >= 4 && s.lines.length < 10, 'the log hears of each kind, not of each packet');
   t.match(s.lines[0], /dropped a packet from/);
   t.equal(s.done(p), 0);
+});
+
+t.test('what is left of the window', async (t) => {
+  // An extended number says nothing about age: what is left of the window is taken for a number 2^32 later,
+  // and its ICV cannot be right (RFC 4303 appendix A2.2).
+  for (const [esn, reason] of [
+    [true, drops.BAD_ICV],
+    [false, drops.TOO_OLD],
+  ] as const) {
+    const s = setup(DATAGRAM, 'udp', 4, { esn, window: 64 });
+    const old = s.sealOne()!;
+    for (let i = 0; i < 64; i++) {
+      const later = s.sealOne()!;
+      const opened = s.openCopy(later)!;
+      s.context.pool.give(later);
+      s.context.pool.give(opened);
+    }
+    t.equal(s.openCopy(old), undefined);
+    t.equal(s.open.dropped(reason), 1, esn ? 'with extended numbers' : 'without');
+    t.equal(s.done(old), 0);
+  }
 });
 
 t.test('what shares the port with ESP', async (t) => {
