@@ -12,6 +12,7 @@
 import { MAX_CAPTURED } from './capture.ts';
 import * as pcap from './pcap.ts';
 import * as pcapng from './pcapng.ts';
+import * as blocks from './pcapng-blocks.ts';
 
 export interface CaptureWriterOptions {
   /** Default 'pcapng'. A pcap file has one interface and no comments, directions or secrets. */
@@ -23,7 +24,7 @@ export interface CaptureWriterOptions {
   /** Bytes that are collected before they are given on. Default 262144; a larger packet makes it larger. */
   buffer?: number;
   /** What the section header says. */
-  section?: pcapng.SectionOptions;
+  section?: blocks.SectionOptions;
 }
 
 export class CaptureWriter {
@@ -50,7 +51,7 @@ export class CaptureWriter {
     }
     this.bytes = new Uint8Array(options.buffer ?? 262144);
     this.view = new DataView(this.bytes.buffer);
-    if (!this.#classic) this.#put(pcapng.sectionBlock(this.#le, options.section));
+    if (!this.#classic) this.#put(blocks.sectionBlock(this.#le, options.section));
   }
 
   /** Bytes that are collected and not yet given on. */
@@ -59,9 +60,9 @@ export class CaptureWriter {
   }
 
   /** Describes an interface and returns its number. Throws a TypeError for the second one of a pcap file. */
-  interface(about: pcapng.InterfaceOptions): number {
+  interface(about: blocks.InterfaceOptions): number {
     if (!this.#classic) {
-      this.#put(pcapng.interfaceBlock(this.#le, { snaplen: this.snaplen, ...about }));
+      this.#put(blocks.interfaceBlock(this.#le, { snaplen: this.snaplen, ...about }));
     } else {
       if (this.#interfaces > 0) throw new TypeError('a pcap file has one interface: use pcapng for more');
       this.#reserve(pcap.FILE_SIZE);
@@ -74,7 +75,7 @@ export class CaptureWriter {
   /** Adds decryption secrets, for the packets that follow. Throws a TypeError on a pcap file. */
   secrets(type: number, bytes: Uint8Array): void {
     if (this.#classic) throw new TypeError('a pcap file holds no secrets: use pcapng');
-    this.#put(pcapng.secretsBlock(this.#le, type, bytes));
+    this.#put(blocks.secretsBlock(this.#le, type, bytes));
   }
 
   /** Adds a packet that lies in `bytes[at..end)`, cut to the snap length. */

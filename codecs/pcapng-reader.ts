@@ -10,25 +10,22 @@ import {
 } from './capture.ts';
 import * as options from './capture-options.ts';
 import * as pcapng from './pcapng.ts';
+import { need, readInterface, readSecrets, readSection } from './pcapng-blocks.ts';
 
 /** The longest block that is believed, in bytes, as in libpcap. */
 const MAX_BLOCK = 16 * 1024 * 1024;
 /** 10^0 to 10^9: units of time that are read without a BigInt. */
 const POWERS = [1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
-const { section, interface: iface, packet, oldPacket, simplePacket, secrets } = pcapng.big;
+const { section, packet, oldPacket, simplePacket } = pcapng.big;
 const TOTAL_LENGTH = packet.offsetOf('totalLength');
 const MAGIC = section.offsetOf('magic');
-const MAJOR = section.offsetOf('major');
-const MINOR = section.offsetOf('minor');
-const LINK = iface.offsetOf('link');
-const SNAPLEN = iface.offsetOf('snaplen');
 const PACKET_INTERFACE = packet.offsetOf('interface');
+const HIGH = packet.offsetOf('high');
+const LOW = packet.offsetOf('low');
 const CAPTURED = packet.offsetOf('captured');
 const ORIGINAL = packet.offsetOf('original');
 const SIMPLE_ORIGINAL = simplePacket.offsetOf('original');
-const SECRETS_TYPE = secrets.offsetOf('secretsType');
-const SECRETS_LENGTH = secrets.offsetOf('length');
 
 export class PcapngFormat implements CaptureFormat {
   readonly interfaces: CaptureInterface[] = [];
@@ -63,22 +60,23 @@ export class PcapngFormat implements CaptureFormat {
     const stop = end - pcapng.TRAILER_SIZE;
     switch (v.getUint32(at, this.#le)) {
       case pcapng.PACKET:
-        this.#packet(v, at, stop, record, offset, this.#need(packet.span, at, stop, offset));
+        this.#packet(v, at, stop, record, offset, need(packet.span, at, stop, offset));
         return true;
       case pcapng.OLD_PACKET:
-        this.#packet(v, at, stop, record, offset, this.#need(oldPacket.span, at, stop, offset));
+        this.#packet(v, at, stop, record, offset, need(oldPacket.span, at, stop, offset));
         return true;
       case pcapng.SIMPLE_PACKET:
         this.#simple(v, at, stop, record, offset);
         return true;
       case pcapng.SECTION:
-        this.#section(v, at, stop, offset);
+        this.sections.push(readSection(v, at, stop, this.#le, offset));
+        this.#base = this.interfaces.length;
         return false;
       case pcapng.INTERFACE:
-        this.#interface(v, at, stop, offset);
+        this.interfaces.push(readInterface(v, at, stop, this.#le, offset, this.sections.length - 1));
         return false;
       case pcapng.SECRETS:
-        this.#secrets(v, at, stop, offset);
+        this.secrets.push(readSecrets(v, at, stop, this.#le, offset));
         return false;
       default:
         // Names, statistics, custom blocks and what is yet to be invented are skipped (section 3.1).
@@ -91,89 +89,6 @@ export class PcapngFormat implements CaptureFormat {
     const magic = v.getUint32(at + MAGIC, this.#le);
     if (magic === pcapng.BYTE_ORDER) return;
     throw new CaptureError(offset + MAGIC, 'the byte-order magic 0x1a2b3c4d', `0x${magic.toString(16)}`);
-  }
-
-  /** Refuses a block that is shorter than its fixed part. */
-  #need(bytes: number, at: number, stop: number, offset: number): number {
-    if (stop - at >= bytes) return bytes;
-    throw new CaptureError(offset, `a block of at least ${bytes + 4} bytes`, stop - at + 4);
-  }
-
-  #section(v: DataView, at: number, stop: number, offset: number): void {
-    this.#need(section.span, at, stop, offset);
-    const major = v.getUint16(at + MAJOR, this.#le);
-    const minor = v.getUint16(at + MINOR, this.#le);
-    // 1.2 was written by mistake and means 1.0 (section 4.1).
-    if (major !== 1 || (minor !== 0 && minor !== 2)) {
-      throw new CaptureError(offset + MAJOR, 'pcapng version 1.0', `${major}.${minor}`);
-    }
-    const about = { littleEndian: this.#le, hardware: '', os: '', application: '', comments: [] as string[] };
-    this.#options(v, at + section.span, stop, offset + section.span, (code, i) => {
-      const words = options.text(v, i, this.#le);
-      if (code === options.COMMENT) about.comments.push(words);
-      else if (code === pcapng.SECTION_HARDWARE) about.hardware = words;
-      else if (code === pcapng.SECTION_OS) about.os = words;
-      else if (code === pcapng.SECTION_APPLICATION) about.application = words;
-    });
-    this.sections.push(about);
-    this.#base = this.interfaces.length;
-  }
-
-  #interface(v: DataView, at: number, stop: number, offset: number): void {
-    this.#need(iface.span, at, stop, offset);
-    const le = this.#le;
-    const about = {
-      link: v.getUint16(at + LINK, le),
-      snaplen: v.getUint32(at + SNAPLEN, le),
-      fcs: 0,
-      resolution: 6,
-      offset: 0,
-      name: '',
-      description: '',
-      comments: [] as string[],
-      section: this.sections.length - 1,
-    };
-    this.#options(v, at + iface.span, stop, offset + iface.span, (code, i, length, where) => {
-      const value = i + options.SIZE;
-      if (code === options.COMMENT) about.comments.push(options.text(v, i, le));
-      else if (code === pcapng.IF_NAME) about.name = options.text(v, i, le);
-      else if (code === pcapng.IF_DESCRIPTION) about.description = options.text(v, i, le);
-      else if (code === pcapng.IF_TSRESOL) about.resolution = resolution(v, value, length, where);
-      else if (code === pcapng.IF_FCSLEN && length === 1) about.fcs = fcs(v.getUint8(value));
-      else if (code === pcapng.IF_TSOFFSET && length === 8) about.offset = int64(v, value, le);
-    });
-    this.interfaces.push(about);
-  }
-
-  /** Calls `each` with code, offset, length of value and offset in the file; refuses an option that overruns. */
-  #options(
-    v: DataView,
-    at: number,
-    stop: number,
-    offset: number,
-    each: (code: number, i: number, length: number, where: number) => void,
-  ): void {
-    for (let i = at; i < stop; ) {
-      const bytes = options.size(v, i, stop, this.#le);
-      const where = offset + i - at;
-      if (bytes < 0) throw new CaptureError(where, 'an option within its block', 'one that is longer');
-      const code = v.getUint16(i, this.#le);
-      if (code === options.END) return;
-      each(code, i, v.getUint16(i + 2, this.#le), where);
-      i += bytes;
-    }
-  }
-
-  #secrets(v: DataView, at: number, stop: number, offset: number): void {
-    this.#need(secrets.span, at, stop, offset);
-    const length = v.getUint32(at + SECRETS_LENGTH, this.#le);
-    const room = stop - at - secrets.span;
-    if (length > room) {
-      throw new CaptureError(offset + SECRETS_LENGTH, `at most ${room} bytes of secrets`, length);
-    }
-    const from = v.byteOffset + at + secrets.span;
-    const bytes = new Uint8Array(v.buffer, from, length).slice();
-    this.secrets.push({ type: v.getUint32(at + SECRETS_TYPE, this.#le), bytes });
   }
 
   /** An Enhanced or old Packet Block; they differ in how wide the number of the interface is. */
@@ -207,7 +122,7 @@ export class PcapngFormat implements CaptureFormat {
   }
 
   #simple(v: DataView, at: number, stop: number, record: CaptureRecord, offset: number): void {
-    const data = this.#need(simplePacket.span, at, stop, offset);
+    const data = need(simplePacket.span, at, stop, offset);
     const { snaplen } = this.#known(0, offset);
     const original = v.getUint32(at + SIMPLE_ORIGINAL, this.#le);
     const captured = snaplen === 0 ? original : Math.min(original, snaplen);
@@ -235,28 +150,11 @@ export class PcapngFormat implements CaptureFormat {
   }
 }
 
-/** The value of if_tsresol. What does not fit 64 bits is refused, as in libpcap. */
-function resolution(v: DataView, at: number, length: number, offset: number): number {
-  const value = length === 1 ? v.getUint8(at) : 0xff;
-  if (value <= 19 || (value >= 0x80 && value <= 0x80 + 63)) return value;
-  throw new CaptureError(offset, 'if_tsresol of up to 10^-19 or 2^-63 seconds in one byte', value);
-}
-
-/** if_fcslen counts bits by the draft's text and bytes by its example: nobody has a check of eight bytes. */
-function fcs(value: number): number {
-  return value < 8 ? value : value >>> 3;
-}
-
-function int64(v: DataView, at: number, le: boolean): number {
-  const high = v.getInt32(at + (le ? 4 : 0), le);
-  return high * 0x1_0000_0000 + v.getUint32(at + (le ? 0 : 4), le);
-}
-
 /** Time stamps in units that no clock of today has. The one place where a BigInt is quick enough. */
 function exotic(v: DataView, at: number, le: boolean, unit: number, record: CaptureRecord): void {
   const perSecond = unit >= 0x80 ? 1n << BigInt(unit - 0x80) : 10n ** BigInt(unit);
-  const high = BigInt(v.getUint32(at + packet.offsetOf('high'), le));
-  const ticks = (high << 32n) | BigInt(v.getUint32(at + packet.offsetOf('low'), le));
+  const high = BigInt(v.getUint32(at + HIGH, le));
+  const ticks = (high << 32n) | BigInt(v.getUint32(at + LOW, le));
   record.seconds = Number(ticks / perSecond);
   record.nanoseconds = Number(((ticks % perSecond) * 1_000_000_000n) / perSecond);
 }

@@ -17,7 +17,8 @@
  * header is a palindrome, so it is known in either order. Interfaces are counted anew in each section, and
  * each has a unit of time of its own: microseconds unless if_tsresol says another power of 10 or of 2.
  *
- * This file holds the fields and the writing; `pcapng-reader.ts` reads.
+ * This file holds the fields and what is written for every packet; `pcapng-blocks.ts` writes the other blocks,
+ * `pcapng-reader.ts` reads.
  */
 import type { CaptureRecord } from './capture.ts';
 import * as options from './capture-options.ts';
@@ -179,80 +180,12 @@ export function readTime(
   return rest - c * perSecond;
 }
 
-/** A whole block of a fixed part, data and options. Cold. */
-function block(
-  layout: Layout,
-  le: boolean,
-  fields: object,
-  data: Uint8Array,
-  list: options.Option[],
-): Uint8Array {
-  const dataEnd = layout.span + options.padded(data.length);
-  const totalLength = dataEnd + options.listSize(list) + TRAILER_SIZE;
-  const bytes = new Uint8Array(totalLength);
-  const v = new DataView(bytes.buffer);
-  layout.encode({ ...fields, totalLength }, v, 0);
-  bytes.set(data, layout.span);
-  options.writeList(v, dataEnd, le, list);
-  v.setUint32(totalLength - TRAILER_SIZE, totalLength, le);
-  return bytes;
-}
-
-const NOTHING = new Uint8Array(0);
-const words = (code: number, value = ''): options.Option[] =>
-  value === '' ? [] : [options.textOption(code, value)];
-
-export interface SectionOptions {
-  hardware?: string;
-  os?: string;
-  /** The program that writes the file. */
-  application?: string;
-  comment?: string;
-}
-
-/** A Section Header Block: the start of a file. */
-export function sectionBlock(le: boolean, about: SectionOptions = {}): Uint8Array {
-  const fields = { type: SECTION, magic: BYTE_ORDER, major: 1, minor: 0 };
-  // The section's length is not known while it is written (section 4.1).
-  const unknown = { length1: 0xffffffff, length2: 0xffffffff };
-  const list = [
-    ...words(options.COMMENT, about.comment),
-    ...words(SECTION_HARDWARE, about.hardware),
-    ...words(SECTION_OS, about.os),
-    ...words(SECTION_APPLICATION, about.application),
-  ];
-  return block((le ? little : big).section, le, { ...fields, ...unknown }, NOTHING, list);
-}
-
-export interface InterfaceOptions {
-  /** One of the numbers in `linktype.ts`. */
-  link: number;
-  /** Longest packet that is captured whole, in bytes; 0, the default, where there is no limit. */
-  snaplen?: number;
-  name?: string;
-  description?: string;
-  comment?: string;
-}
-
-/** An Interface Description Block, with nanoseconds as unit of time. */
-export function interfaceBlock(le: boolean, about: InterfaceOptions): Uint8Array {
-  const fields = { type: INTERFACE, link: about.link, reserved: 0, snaplen: about.snaplen ?? 0 };
-  const list = [
-    ...words(options.COMMENT, about.comment),
-    ...words(IF_NAME, about.name),
-    ...words(IF_DESCRIPTION, about.description),
-    { code: IF_TSRESOL, value: new Uint8Array([9]) },
-  ];
-  return block((le ? little : big).interface, le, fields, NOTHING, list);
-}
-
-/** A Decryption Secrets Block. It must stand in front of the packets that it opens. */
-export function secretsBlock(le: boolean, type: number, bytes: Uint8Array): Uint8Array {
-  const fields = { type: SECRETS, secretsType: type, length: bytes.length };
-  return block((le ? little : big).secrets, le, fields, bytes, []);
-}
-
-/** A packet's comment as the writing functions take it; null for none. */
+/** A packet's comment as the functions above take it; null for none. Throws a RangeError above 65535 bytes. */
 export function encodeComment(comment: string | undefined): Uint8Array | null {
-  return comment === undefined || comment === '' ? null : encoder.encode(comment);
+  if (comment === undefined || comment === '') return null;
+  const value = encoder.encode(comment);
+  if (value.length > 0xffff) {
+    throw new RangeError(`"comment" expected at most 65535 bytes, got ${value.length}`);
+  }
+  return value;
 }

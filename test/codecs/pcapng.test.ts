@@ -5,6 +5,7 @@ import { listSize } from '../../codecs/capture-options.ts';
 import { CaptureReader, readCapture } from '../../codecs/capture-reader.ts';
 import { CaptureWriter } from '../../codecs/capture-writer.ts';
 import * as pcapng from '../../codecs/pcapng.ts';
+import * as blocks from '../../codecs/pcapng-blocks.ts';
 import { Random } from '../../lib/core/random.ts';
 import { seed } from '../gen/seed.ts';
 
@@ -57,8 +58,8 @@ t.test('known bytes are read', async (t) => {
 
 t.test('the same bytes are written over 0xa5, and nothing beside them', async (t) => {
   const cold = [
-    pcapng.sectionBlock(true, { application: 'x' }),
-    pcapng.interfaceBlock(true, { link: 1, snaplen: 262144, name: 'lo' }),
+    blocks.sectionBlock(true, { application: 'x' }),
+    blocks.interfaceBlock(true, { link: 1, snaplen: 262144, name: 'lo' }),
   ];
   t.same(
     cold.map((bytes) => hex(viewOf(bytes), 0, bytes.length)),
@@ -111,6 +112,7 @@ t.test('what is written in either order is read again', async (t) => {
       [1, 4, 0],
     );
   }
+  t.throws(() => pcapng.encodeComment('x'.repeat(65536)), { message: /"comment" expected at most 65535/ });
   t.throws(() => listSize([{ code: 1, value: new Uint8Array(65536) }]), { message: /at most 65535 bytes/ });
 });
 

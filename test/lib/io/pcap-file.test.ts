@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { readCapture } from '../../../codecs/capture-reader.ts';
 import { CaptureWriter, type CaptureWriterOptions } from '../../../codecs/capture-writer.ts';
-import * as pcapng from '../../../codecs/pcapng.ts';
+import { sectionBlock } from '../../../codecs/pcapng-blocks.ts';
 import { Batch } from '../../../lib/core/batch.ts';
 import { VirtualClock } from '../../../lib/core/clock.ts';
 import { MALFORMED, PORT_ERROR, TOO_BIG } from '../../../lib/core/drop.ts';
@@ -275,7 +275,7 @@ t.test('bad files', async (t) => {
   const short = make('short.pcap', [], { format: 'pcap' });
   truncateSync(short, 20);
   await refused(short, 'BAD_FILE', /at offset 0: expected 24 bytes to follow, got the end after 20/);
-  writeFileSync(at('bare.pcapng'), pcapng.sectionBlock(true));
+  writeFileSync(at('bare.pcapng'), sectionBlock(true));
   await refused(
     at('bare.pcapng'),
     'BAD_FILE',
