@@ -29,8 +29,9 @@ const MAX_TAGS = 4;
 export function flowHash(v: DataView, at: number, end: number, seed: number): number {
   if (end - at < ethernet.SIZE) return finish(seed);
   let h = add(seed, (ethernet.dstHi(v, at) << 16) | ethernet.srcHi(v, at));
-  h = add(h, ethernet.dstLo(v, at));
-  h = add(h, ethernet.srcLo(v, at));
+  // Signed, so that no word is too large for a small integer where a call is not inlined.
+  h = add(h, ethernet.dstLo(v, at) | 0);
+  h = add(h, ethernet.srcLo(v, at) | 0);
   let type = ethernet.etherType(v, at);
   let i = at + ethernet.SIZE;
   for (let n = 0; n < MAX_TAGS && vlan.isTag(type) && end - i >= vlan.SIZE; n++) {
@@ -44,7 +45,7 @@ export function flowHash(v: DataView, at: number, end: number, seed: number): nu
 
 function hash4(v: DataView, ip: number, seed: number): number {
   const protocol = ipv4.protocol(v, ip);
-  const h = add(add(add(seed, ipv4.src(v, ip)), ipv4.dst(v, ip)), protocol);
+  const h = add(add(add(seed, ipv4.src(v, ip) | 0), ipv4.dst(v, ip) | 0), protocol);
   if (ipv4.isFragment(v, ip)) return h;
   return hashPorts(v, ip + ipv4.headerLength(v, ip), ip + ipv4.totalLength(v, ip), protocol, h);
 }
