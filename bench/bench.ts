@@ -7,10 +7,14 @@ export interface Bench {
   readonly ops: number;
   /**
    * Makes what is measured and returns the call. The sum of what calls return is kept, so that no work can
-   * be left out. Rejects with a {@link Missing} where the bench cannot run on this machine.
+   * be left out. A number instead of a call is what another program measured: nanoseconds of one operation.
+   * Rejects with a {@link Missing} where the bench cannot run on this machine.
    */
-  prepare(): (() => number) | Promise<() => number>;
+  prepare(): Call | Promise<Call>;
 }
+
+/** What is measured, or the nanoseconds that another program needs for the same. */
+export type Call = (() => number) | number;
 
 /** Says what a bench needs that this machine has not. */
 export class Missing extends Error {}
