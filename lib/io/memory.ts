@@ -65,12 +65,12 @@ abstract class MemoryBase implements Port {
   }
 
   receive(batch: Batch): number {
-    while (batch.length < BATCH) {
-      const p = this.#arrived.get();
-      if (p === null) break;
-      this.stats.received(p.length);
-      batch.add(p);
-    }
+    const { packets, length } = batch;
+    const n = this.#arrived.getAll(packets, length, BATCH - length);
+    let bytes = 0;
+    for (let i = length; i < length + n; i++) bytes += packets[i].length;
+    this.stats.received(bytes, n);
+    batch.length += n;
     return batch.length;
   }
 
@@ -79,11 +79,14 @@ abstract class MemoryBase implements Port {
       dropAll(batch, this.stats, CLOSED);
       return;
     }
-    for (let i = 0; i < batch.length; i++) {
-      const p = batch.packets[i];
-      if (!takes(this, p)) this.stats.drop(p, TOO_BIG);
-      else this.carry(p);
+    const { packets, length } = batch;
+    let n = 0;
+    for (let i = 0; i < length; i++) {
+      const p = packets[i];
+      if (takes(this, p)) packets[n++] = p;
+      else this.stats.drop(p, TOO_BIG);
     }
+    this.carry(packets, n);
     batch.clear();
   }
 
@@ -92,22 +95,19 @@ abstract class MemoryBase implements Port {
     for (let p = this.#arrived.get(); p !== null; p = this.#arrived.get()) this.stats.drop(p, CLOSED);
   }
 
-  /** Takes a packet to wherever it goes. */
-  protected abstract carry(p: Packet): void;
+  /** Takes the first `n` packets to wherever they go. */
+  protected abstract carry(packets: readonly Packet[], n: number): void;
 
-  /** Called by the sender's side: queues a packet here, or has the sender count the loss. */
-  accept(p: Packet, from: PortStats): void {
-    if (this.host === null) {
-      from.drop(p, CLOSED);
-      return;
-    }
-    const bytes = p.length;
-    if (!this.#arrived.put(p)) {
-      from.drop(p, PORT_FULL);
-      return;
-    }
-    from.sent(bytes);
-    if (this.#arrived.length === 1) this.host.wake();
+  /** Called by the sender's side: queues the packets `from..to`, and has the sender count them and the losses. */
+  accept(packets: readonly Packet[], from: number, to: number, sender: PortStats): void {
+    const waiting = this.#arrived.length;
+    const n = this.host === null ? 0 : this.#arrived.putAll(packets, from, to);
+    let bytes = 0;
+    for (let i = from; i < from + n; i++) bytes += packets[i].length;
+    sender.sent(bytes, n);
+    const reason = this.host === null ? CLOSED : PORT_FULL;
+    for (let i = from + n; i < to; i++) sender.drop(packets[i], reason);
+    if (waiting === 0 && n > 0) this.host!.wake();
   }
 }
 
@@ -118,9 +118,9 @@ class MemoryPort extends MemoryBase {
     super(options, options.medium ?? ETHERNET);
   }
 
-  protected override carry(p: Packet): void {
-    p.forget();
-    this.other!.accept(p, this.stats);
+  protected override carry(packets: readonly Packet[], n: number): void {
+    for (let i = 0; i < n; i++) packets[i].forget();
+    this.other!.accept(packets, 0, n, this.stats);
   }
 }
 
@@ -175,20 +175,29 @@ export class MemoryDatagramPort extends MemoryBase {
     await super.close();
   }
 
-  protected override carry(p: Packet): void {
-    const way = this.#way(p.peer);
-    if (way === null) {
-      this.stats.drop(p, UNKNOWN_PEER);
+  /** Datagrams to one peer in a row go together. */
+  protected override carry(packets: readonly Packet[], n: number): void {
+    for (let from = 0, to = 0; from < n; from = to) {
+      const { peer } = packets[from];
+      for (to = from + 1; to < n && packets[to].peer === peer; to++);
+      this.#carryTo(peer, packets, from, to);
+    }
+  }
+
+  #carryTo(peer: number, packets: readonly Packet[], from: number, to: number): void {
+    const way = this.#way(peer);
+    if (way !== null && way.us !== NONE) {
+      for (let i = from; i < to; i++) {
+        packets[i].forget();
+        packets[i].peer = way.us;
+      }
+      way.to.accept(packets, from, to, this.stats);
       return;
     }
-    if (way.us === NONE) {
-      this.stats.sent(p.length);
-      way.to.stats.drop(p, UNKNOWN_PEER);
-      return;
+    for (let i = from; i < to; i++) {
+      if (way !== null) this.stats.sent(packets[i].length);
+      (way?.to ?? this).stats.drop(packets[i], UNKNOWN_PEER);
     }
-    p.forget();
-    p.peer = way.us;
-    way.to.accept(p, this.stats);
   }
 
   #way(peer: number): Way | null {

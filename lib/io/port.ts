@@ -161,13 +161,13 @@ export class PortStats {
     return PLACE[reason] < 0 ? 0 : this.#values[this.#at + FIRST_DROP + PLACE[reason]];
   }
 
-  received(bytes: number): void {
-    this.#values[this.#at + RX_PACKETS]++;
+  received(bytes: number, packets = 1): void {
+    this.#values[this.#at + RX_PACKETS] += packets;
     this.#values[this.#at + RX_BYTES] += bytes;
   }
 
-  sent(bytes: number): void {
-    this.#values[this.#at + TX_PACKETS]++;
+  sent(bytes: number, packets = 1): void {
+    this.#values[this.#at + TX_PACKETS] += packets;
     this.#values[this.#at + TX_BYTES] += bytes;
   }
 
