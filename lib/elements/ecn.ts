@@ -42,11 +42,9 @@ export function decapsulate(inner: number, outer: number): number {
  */
 export function ipOf(v: DataView, at: number, end: number): number {
   const l3 = networkOf(v, at, end);
-  if (l3 >= end) return NONE;
   const type = v.getUint16(l3 - 2);
-  const version = v.getUint8(l3) >>> 4;
-  if (type === ethernet.TYPE_IPV4 && version === 4 && end - l3 >= ipv4.SIZE) return l3;
-  if (type === ethernet.TYPE_IPV6 && version === 6 && end - l3 >= ipv6.SIZE) return l3;
+  if (type === ethernet.TYPE_IPV4) return end - l3 >= ipv4.SIZE && v.getUint8(l3) >>> 4 === 4 ? l3 : NONE;
+  if (type === ethernet.TYPE_IPV6) return end - l3 >= ipv6.SIZE && v.getUint8(l3) >>> 4 === 6 ? l3 : NONE;
   return NONE;
 }
 

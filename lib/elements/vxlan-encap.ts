@@ -13,6 +13,7 @@
  */
 import * as ethernet from '../../codecs/ethernet.ts';
 import { flowHash } from '../../codecs/flow-hash.ts';
+import { isTag } from '../../codecs/vlan.ts';
 import * as vxlan from '../../codecs/vxlan.ts';
 import type { Batch } from '../core/batch.ts';
 import { MALFORMED, NO_DESTINATION, NO_REMOTES, POOL_DRY, TOO_BIG } from '../core/drop.ts';
@@ -86,21 +87,22 @@ export class VxlanEncap extends Element {
   }
 
   #encapsulate(p: Packet): void {
-    if (p.length < ethernet.SIZE) {
+    if (p.length < ethernet.SIZE || !this.#untagged(p)) {
       this.drop(p, MALFORMED);
       return;
     }
-    const tags = this.#stripTags ? stripTags(p) : 0;
-    if (tags < 0) {
-      this.drop(p, MALFORMED);
-      return;
-    }
-    if (tags > 0) this.count(UNTAGGED);
     if (p.hash === 0) p.hash = flowHash(p.view, p.start, p.end, this.#seed);
     const ip = ipOf(p.view, p.start, p.end);
     p.tos = (ip === NONE ? 0 : tosOf(p.view, ip) & this.#tosMask) | this.#tosBits;
     if (p.out === ALL_REMOTES) this.#replicate(p);
     else this.#send(p, isRemote(p.out) ? p.out - REMOTE : NONE);
+  }
+
+  /** Takes VLAN tags off where it has to, and says whether the frame is whole. */
+  #untagged(p: Packet): boolean {
+    if (!this.#stripTags || !isTag(ethernet.etherType(p.view, p.start))) return true;
+    this.count(UNTAGGED);
+    return stripTags(p);
   }
 
   /** A copy to each endpoint but the last, and the packet itself there. */
