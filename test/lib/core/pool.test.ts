@@ -46,6 +46,30 @@ t.test('a clone has the bytes and the notes, at every length and offset', async 
   }
 });
 
+t.test('a clone has bits that are no number, too', async (t) => {
+  // Small frames are copied as floating-point words, which must leave signalling NaNs as they are.
+  const pool = new DebugPool({ count: 2 });
+  const p = pool.take()!.set(new Uint8Array(512));
+  const words = [
+    '010000000000f07f',
+    '01000000000000f8',
+    'fffffffffffff77f',
+    'fffffffffffff7ff',
+    'ffffffffffffffff',
+  ];
+  let wrong = 0;
+  for (let i = 0; i < 20_000; i++) {
+    const word = Buffer.from(words[i % words.length], 'hex');
+    for (let at = p.start; at < p.end; at++) p.bytes[at] = word[at % 8];
+    const c = pool.clone(p)!;
+    if (Buffer.compare(c.frame(), p.frame()) !== 0) wrong++;
+    pool.give(c);
+  }
+  t.equal(wrong, 0);
+  pool.give(p);
+  t.equal(pool.used, 0);
+});
+
 t.test('a clone that does not fit is refused', async (t) => {
   const big = new Pool({ count: 1, slot: 4096 });
   const small = new Pool({ count: 1 });

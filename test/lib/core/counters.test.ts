@@ -1,0 +1,72 @@
+import { Worker } from 'node:worker_threads';
+import t from 'tap';
+import { Counters } from '../../../lib/core/counters.ts';
+
+const counters = (n: number) => new Counters(new SharedArrayBuffer(n * 8));
+
+t.test('blocks lie apart and are read by name', async (t) => {
+  const c = counters(8);
+  const a = c.allocate('a', ['x', 'y']);
+  const b = c.allocate('b', ['x']);
+  c.values[a + 1] += 3;
+  c.values[b]++;
+  t.equal(c.get('a', 'y'), 3);
+  t.equal(c.get('b', 'x'), 1);
+  t.equal(c.get('a', 'x'), 0);
+  t.equal(c.get('a', 'z'), 0, 'no such counter');
+  t.equal(c.get('c', 'x'), 0, 'no such owner');
+  t.same(c.read('a'), { y: 3 });
+  t.same(c.read('c'), {});
+  t.same(c.snapshot(), { a: { y: 3 }, b: { x: 1 } });
+  t.same(c.directory(), [
+    { owner: 'a', name: 'x', index: a },
+    { owner: 'a', name: 'y', index: a + 1 },
+    { owner: 'b', name: 'x', index: b },
+  ]);
+});
+
+t.test('what was released is used again, from zero', async (t) => {
+  const c = counters(3);
+  const a = c.allocate('a', ['x', 'y']);
+  c.values[a] = 7;
+  c.release('a');
+  c.release('a');
+  t.equal(c.get('a', 'x'), 0);
+  t.equal(c.allocate('b', ['p', 'q']), a);
+  t.same(c.read('b'), {});
+  t.throws(() => c.allocate('c', ['p', 'q']), {
+    name: 'RangeError',
+    message: 'no room for the counters of "c": give Counters a larger memory',
+  });
+  t.same(c.snapshot(), {}, 'a refusal leaves nothing');
+  t.equal(c.allocate('c', ['p']), 2);
+});
+
+t.test('an owner that is replaced goes on counting', async (t) => {
+  const c = counters(4);
+  const before = c.allocate('a', ['x', 'y']);
+  c.values[before] = 5;
+  const after = c.allocate('a', ['x', 'y']);
+  t.equal(after, before);
+  c.release('a');
+  t.equal(c.get('a', 'x'), 5, 'the newer one still counts');
+  t.throws(() => c.allocate('a', ['x', 'z']), {
+    name: 'RangeError',
+    message: '"a" has other counters already',
+  });
+  c.release('a');
+  t.same(c.directory(), []);
+});
+
+t.test('another thread reads them without asking', async (t) => {
+  const c = counters(4);
+  const at = c.allocate('a', ['x']);
+  c.values[at] = 2 ** 53;
+  const worker = new Worker(
+    `const { parentPort, workerData } = require('node:worker_threads');
+     parentPort.postMessage(new Float64Array(workerData.memory)[workerData.at]);`,
+    { eval: true, workerData: { memory: c.values.buffer, at }, execArgv: [] },
+  );
+  const read = await new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject));
+  t.equal(read, 2 ** 53);
+});
