@@ -24,13 +24,14 @@ const ROOMY = 0x40000;
 export class Slots {
   /** All slots, one behind the other. A slot is named by the position of its first word. */
   readonly words: Int32Array;
+  // A field without a first value is undefined at first, and V8 then asks at every use whether it is a number.
   /** There are `#parts << #shift` slots. Parts are 8 to 16, so the size is never far from what was asked for,
    * and a hash is brought into range with 32-bit arithmetic. */
-  readonly #parts: number;
-  readonly #shift: number;
-  readonly #mask: number;
+  readonly #parts: number = 0;
+  readonly #shift: number = 0;
+  readonly #mask: number = 0;
   /** Keeps the places of keys secret. */
-  readonly #key: number;
+  readonly #key: number = 0;
 
   /** `capacity` is the most keys that its owner will put in. */
   constructor(capacity: number, seed: number) {
