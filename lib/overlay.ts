@@ -70,6 +70,8 @@ export class Overlay implements Steppable {
   readonly neighbors: NeighborTable;
   /** The tunnel endpoints: every remote of every network. */
   readonly peers: VtepTable;
+  /** Those of encrypted networks. */
+  readonly espPeers: VtepTable;
 
   #wanted: Wanted;
   #open = false;
@@ -99,7 +101,8 @@ export class Overlay implements Steppable {
         mtu: local.mtu - overhead(local.address) + 8 + 14,
       });
     this.peers = this.#underlay.peers ?? new VtepTable();
-    this.#intent = new Intent(this.fdb, this.neighbors, this.peers);
+    this.espPeers = local.esp?.underlay?.peers ?? new VtepTable();
+    this.#intent = new Intent(this.fdb, this.neighbors, this.peers, this.espPeers);
   }
 
   /** The port that carries the tunnels. */
@@ -191,7 +194,9 @@ export class Overlay implements Steppable {
 
   async #apply(wanted: Wanted): Promise<void> {
     await this.#intent.change(wanted, () =>
-      this.engine.apply(compile(wanted, this.#underlay, this.#intent, this.#seed)),
+      this.engine.apply(
+        compile(wanted, { underlay: this.#underlay, intent: this.#intent, seed: this.#seed, esp: null }),
+      ),
     );
     this.#wanted = wanted;
   }

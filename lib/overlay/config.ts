@@ -2,10 +2,15 @@
  * What an overlay is told, and the checks that refuse a wrong description where it is given: every message
  * names the field, what was expected and what came.
  */
+import { UDP_PORT as ESP_PORT } from '../../codecs/esp.ts';
 import * as ip from '../../codecs/ip.ts';
-import * as mac from '../../codecs/mac.ts';
+import type * as mac from '../../codecs/mac.ts';
 import { MAX_VNI, PORT } from '../../codecs/vxlan.ts';
+import type { Algorithm } from '../../crypto/aead.ts';
+import type { ProviderName } from '../../crypto/choose.ts';
+import { maxPayload } from '../../crypto/esp.ts';
 import { DATAGRAM, ETHERNET, type Port } from '../io/port.ts';
+import { aMac, anIp, flag, integer, list, object, oneOf, show, unique } from './values.ts';
 
 /** An overlay on this host. */
 export interface OverlayConfig {
@@ -29,6 +34,24 @@ export interface LocalConfig {
   readonly strictReserved?: boolean;
   /** Send and accept UDP checksum 0 over IPv6 (RFC 6936), where the port shows the header. Default false. */
   readonly zeroChecksum6?: boolean;
+  /** What encrypted networks need. */
+  readonly esp?: EspConfig;
+}
+
+/** How this host encrypts. */
+export interface EspConfig {
+  /** What all hosts of the overlay share and nobody else knows: at least 16 bytes, or as many characters. */
+  readonly secret: string | Uint8Array;
+  /** UDP port of ESP. Default 4500. */
+  readonly port?: number;
+  /** What carries ESP. Default: a UDP socket on `address` and `port`. */
+  readonly underlay?: Port;
+  /** On ports that show outer headers: ESP in UDP (RFC 3948), or on IP protocol 50. Default udp. */
+  readonly carrier?: 'udp' | 'ip';
+  /** Default aes-128-gcm. */
+  readonly algorithm?: Algorithm;
+  /** What does the cryptography. Default: the fastest that works here. */
+  readonly provider?: ProviderName;
 }
 
 /** One network: an Ethernet segment that reaches over hosts. */
@@ -55,12 +78,16 @@ export interface NetworkConfig {
   readonly suppress?: boolean;
   /** What to do with VLAN tags inside the tunnel (RFC 7348 section 6.1). Default: strip, and refuse. */
   readonly vlan?: 'strip' | 'keep';
+  /** Carry the network in ESP and take it from there alone; needs `local.esp`. Default false. */
+  readonly encrypted?: boolean;
 }
 
 export interface RemoteConfig {
   readonly address: string;
-  /** UDP port it listens on. Default: the same as here. */
+  /** UDP port it listens on, for ESP where the network is encrypted. Default: the same as here. */
   readonly port?: number;
+  /** Whether it can encrypt. A remote that cannot is refused in an encrypted network. Default true. */
+  readonly esp?: boolean;
   /** MAC address on the way to it, where the underlay is Ethernet. */
   readonly mac?: string;
 }
@@ -103,6 +130,18 @@ export interface WantedLocal {
   readonly mac?: mac.Mac;
   readonly strictReserved: boolean;
   readonly zeroChecksum6: boolean;
+  readonly esp: WantedEsp | null;
+}
+
+export interface WantedEsp {
+  readonly secret: Uint8Array;
+  readonly port: number;
+  /** Largest IP packet that its underlay carries, in bytes. */
+  readonly mtu: number;
+  readonly underlay: Port | null;
+  readonly carrier: 'udp' | 'ip';
+  readonly algorithm: Algorithm;
+  readonly provider: ProviderName | null;
 }
 
 export interface WantedRemote {
@@ -137,9 +176,11 @@ export interface WantedNetwork {
   readonly floodUnknown: boolean;
   readonly suppress: boolean;
   readonly vlan: 'strip' | 'keep';
+  readonly encrypted: boolean;
 }
 
-const LOCAL_FIELDS = ['address', 'port', 'mtu', 'underlay', 'mac', 'strictReserved', 'zeroChecksum6'];
+const LOCAL_FIELDS = ['address', 'port', 'mtu', 'underlay', 'mac', 'strictReserved', 'zeroChecksum6', 'esp'];
+const ESP_FIELDS = ['secret', 'port', 'underlay', 'carrier', 'algorithm', 'provider'];
 const NETWORK_FIELDS = [
   'vni',
   'mtu',
@@ -151,6 +192,7 @@ const NETWORK_FIELDS = [
   'floodUnknown',
   'suppress',
   'vlan',
+  'encrypted',
 ];
 
 /** Checks a whole description. Throws a TypeError or RangeError that names the field. */
@@ -172,24 +214,54 @@ function checkLocal(local: LocalConfig): WantedLocal {
   const underlay = local.underlay ?? null;
   const address = anIp('local.address', local.address);
   const macAddress = local.mac === undefined ? {} : { mac: aMac('local.mac', local.mac) };
-  if (underlay?.medium === ETHERNET && local.mac === undefined) {
+  const macNeeded = underlay?.medium === ETHERNET || local.esp?.underlay?.medium === ETHERNET;
+  if (macNeeded && local.mac === undefined) {
     throw new TypeError('"local.mac" expected a MAC address, because the underlay is Ethernet, got none');
   }
+  const least = address.family === 4 ? 576 : 1280;
+  const mtu = integer('local.mtu', local.mtu ?? underlayMtu(underlay, address), least, 65535);
   return {
     address,
     port: integer('local.port', local.port ?? PORT, 0, 65535),
-    mtu: integer(
-      'local.mtu',
-      local.mtu ?? underlayMtu(underlay, address),
-      address.family === 4 ? 576 : 1280,
-      65535,
-    ),
+    mtu,
     underlay,
     strictReserved: flag('local.strictReserved', local.strictReserved, false),
     zeroChecksum6: flag('local.zeroChecksum6', local.zeroChecksum6, false),
+    esp: local.esp === undefined ? null : checkEsp(local.esp, address, mtu),
     ...macAddress,
   };
 }
+
+/** `mtu` is what the underlay of plain networks carries. */
+function checkEsp(config: EspConfig, address: ip.Ip, mtu: number): WantedEsp {
+  object('local.esp', config, ESP_FIELDS);
+  const secret = typeof config.secret === 'string' ? new TextEncoder().encode(config.secret) : config.secret;
+  if (!(secret instanceof Uint8Array) || secret.length < MIN_SECRET) {
+    const got = secret instanceof Uint8Array ? `${secret.length} bytes` : show(secret);
+    throw new TypeError(`"local.esp.secret" expected at least ${MIN_SECRET} bytes, got ${got}`);
+  }
+  const underlay = config.underlay ?? null;
+  const carrier = oneOf('local.esp.carrier', config.carrier ?? 'udp', ['udp', 'ip']);
+  if (carrier === 'ip' && (underlay === null || underlay.medium === DATAGRAM)) {
+    throw new TypeError(
+      '"local.esp.carrier" expected "udp", because the underlay carries UDP payloads, got "ip"',
+    );
+  }
+  const provider = config.provider;
+  return {
+    secret,
+    port: integer('local.esp.port', config.port ?? ESP_PORT, 0, 65535),
+    mtu: underlay === null ? mtu : underlayMtu(underlay, address),
+    underlay,
+    carrier,
+    algorithm: oneOf('local.esp.algorithm', config.algorithm ?? 'aes-128-gcm', ESP_ALGORITHMS),
+    provider: provider === undefined ? null : oneOf('local.esp.provider', provider, PROVIDERS),
+  };
+}
+
+const MIN_SECRET = 16;
+const ESP_ALGORITHMS: readonly Algorithm[] = ['aes-128-gcm', 'aes-256-gcm', 'chacha20-poly1305'];
+const PROVIDERS: readonly ProviderName[] = ['openssl', 'node', 'noble'];
 
 /** Largest IP packet that a port carries. */
 function underlayMtu(port: Port | null, address: ip.Ip): number {
@@ -202,6 +274,13 @@ function udpOverhead({ family }: ip.Ip): number {
   return (family === 4 ? 20 : 40) + 8;
 }
 
+/** Largest inner IP packet of an encrypted network, in bytes: ESP pads UDP, VXLAN and frame to a multiple of
+ * four with its trailer. 1408 over IPv4 and ESP in UDP with an underlay of 1500. */
+function encryptedMtu({ mtu, carrier }: WantedEsp, { family }: ip.Ip): number {
+  const length = mtu - (family === 4 ? 20 : 40) - (carrier === 'udp' ? 8 : 0);
+  return maxPayload({ icv: 16 }, length) - 8 - 8 - 14;
+}
+
 /** Bytes that VXLAN adds to an inner IP packet: outer IP and UDP, VXLAN, inner Ethernet: 50, or 70 over IPv6. */
 export function overhead(address: ip.Ip): number {
   return udpOverhead(address) + 8 + 14;
@@ -209,9 +288,13 @@ export function overhead(address: ip.Ip): number {
 
 function checkNetwork(path: string, network: NetworkConfig, local: WantedLocal): WantedNetwork {
   object(path, network, NETWORK_FIELDS);
-  const most = local.mtu - overhead(local.address);
+  const encrypted = flag(`${path}.encrypted`, network.encrypted, false);
+  if (encrypted && local.esp === null) {
+    throw new TypeError(`"${path}.encrypted" needs "local.esp" with the secret that all hosts share`);
+  }
+  const most = encrypted ? encryptedMtu(local.esp!, local.address) : local.mtu - overhead(local.address);
   const remotes = list(`${path}.remotes`, network.remotes ?? []).map((remote, i) =>
-    checkRemote(`${path}.remotes[${i}]`, remote as string | RemoteConfig, local),
+    checkRemote(`${path}.remotes[${i}]`, remote as string | RemoteConfig, local, encrypted),
   );
   unique(`${path}.remotes`, remotes, ({ address }) => ip.format(address));
   const known = new Set(remotes.map(({ address }) => ip.format(address)));
@@ -232,29 +315,42 @@ function checkNetwork(path: string, network: NetworkConfig, local: WantedLocal):
     floodUnknown: flag(`${path}.floodUnknown`, network.floodUnknown, true),
     suppress: flag(`${path}.suppress`, network.suppress, true),
     vlan: oneOf(`${path}.vlan`, network.vlan ?? 'strip', ['strip', 'keep']),
+    encrypted,
   };
 }
 
-function checkRemote(path: string, remote: string | RemoteConfig, local: WantedLocal): WantedRemote {
-  if (typeof remote !== 'string') object(path, remote, ['address', 'port', 'mac']);
-  const { address: text, port, mac: macText } = typeof remote === 'string' ? { address: remote } : remote;
+function checkRemote(
+  path: string,
+  remote: string | RemoteConfig,
+  local: WantedLocal,
+  encrypted: boolean,
+): WantedRemote {
+  if (typeof remote !== 'string') object(path, remote, ['address', 'port', 'mac', 'esp']);
+  const config: RemoteConfig = typeof remote === 'string' ? { address: remote } : remote;
   const at = typeof remote === 'string' ? path : `${path}.address`;
-  const address = anIp(at, text);
+  const address = anIp(at, config.address);
   if (address.family !== local.address.family) {
     throw new RangeError(
-      `"${at}" expected an IPv${local.address.family} address, as "local" has, got "${text}"`,
+      `"${at}" expected an IPv${local.address.family} address, as "local" has, got "${config.address}"`,
     );
   }
   if (ip.format(address) === ip.format(local.address)) {
-    throw new RangeError(`"${at}" expected another host, got the local address "${text}"`);
+    throw new RangeError(`"${at}" expected another host, got the local address "${config.address}"`);
   }
-  if (local.underlay?.medium === ETHERNET && macText === undefined) {
+  const underlay = encrypted ? local.esp!.underlay : local.underlay;
+  if (underlay?.medium === ETHERNET && config.mac === undefined) {
     throw new TypeError(`"${path}.mac" expected a MAC address, because the underlay is Ethernet, got none`);
   }
+  if (encrypted && !flag(`${path}.esp`, config.esp, true)) {
+    throw new TypeError(
+      `"${path}" cannot be part of an encrypted network: the host ${config.address} cannot encrypt`,
+    );
+  }
+  const [here, usual] = encrypted ? [local.esp!.port, ESP_PORT] : [local.port, PORT];
   return {
     address,
-    port: integer(`${path}.port`, port ?? (local.port === 0 ? PORT : local.port), 1, 65535),
-    ...(macText === undefined ? {} : { mac: aMac(`${path}.mac`, macText) }),
+    port: integer(`${path}.port`, config.port ?? (here === 0 ? usual : here), 1, 65535),
+    ...(config.mac === undefined ? {} : { mac: aMac(`${path}.mac`, config.mac) }),
   };
 }
 
@@ -302,69 +398,4 @@ function checkStatic(path: string, entry: StaticConfig, remotes: ReadonlySet<str
       anIp(`${path}.addresses[${i}]`, text),
     ),
   };
-}
-
-// ---- One value each -------------------------------------------------------------------------------------
-
-/** An object with no other fields than these: a misspelt field would otherwise be ignored in silence. */
-function object(path: string, value: unknown, fields: readonly string[]): void {
-  if (typeof value !== 'object' || value === null) {
-    throw new TypeError(`"${path}" expected an object, got ${show(value)}`);
-  }
-  for (const field of Object.keys(value)) {
-    if (fields.includes(field)) continue;
-    throw new TypeError(`"${path}" has no field "${field}"; it has: ${fields.join(', ')}`);
-  }
-}
-
-function list(path: string, value: unknown): readonly unknown[] {
-  if (!Array.isArray(value)) throw new TypeError(`"${path}" expected an array, got ${show(value)}`);
-  return value;
-}
-
-function integer(path: string, value: unknown, least: number, most: number): number {
-  if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most)
-    return value as number;
-  throw new RangeError(`"${path}" expected an integer ${least}..${most}, got ${show(value)}`);
-}
-
-function flag(path: string, value: unknown, byDefault: boolean): boolean {
-  if (value === undefined) return byDefault;
-  if (typeof value === 'boolean') return value;
-  throw new TypeError(`"${path}" expected true or false, got ${show(value)}`);
-}
-
-function oneOf<T extends string>(path: string, value: T, known: readonly T[]): T {
-  if (known.includes(value)) return value;
-  throw new TypeError(`"${path}" expected ${known.map((x) => `"${x}"`).join(' or ')}, got ${show(value)}`);
-}
-
-function anIp(path: string, value: unknown): ip.Ip {
-  try {
-    return ip.parse(String(value));
-  } catch {
-    throw new TypeError(`"${path}" expected an IP address, got ${show(value)}`);
-  }
-}
-
-function aMac(path: string, value: unknown): mac.Mac {
-  try {
-    const address = mac.parse(String(value));
-    if (!mac.isGroup(address.hi)) return address;
-  } catch {
-    // told below
-  }
-  throw new TypeError(`"${path}" expected the MAC address of one station, got ${show(value)}`);
-}
-
-function unique<T>(path: string, values: readonly T[], key: (value: T) => string): void {
-  const seen = new Set<string>();
-  for (const value of values) {
-    if (seen.has(key(value))) throw new RangeError(`"${path}" expected each once, got ${key(value)} twice`);
-    seen.add(key(value));
-  }
-}
-
-function show(value: unknown): string {
-  return typeof value === 'string' ? `"${value}"` : String(value);
 }

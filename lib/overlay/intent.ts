@@ -15,15 +15,19 @@ import type { Wanted, WantedNetwork } from './config.ts';
 export class Intent {
   readonly fdb: Fdb;
   readonly neighbors: NeighborTable;
+  /** The remotes of plain networks. */
   readonly peers: VtepTable;
+  /** The remotes of encrypted networks, with the port of their ESP. */
+  readonly espPeers: VtepTable;
   readonly #places = new Numbers<Port>(MAX_PORTS);
   readonly #domains = new Numbers<number>(0x10000);
   #known = new Known();
 
-  constructor(fdb: Fdb, neighbors: NeighborTable, peers: VtepTable) {
+  constructor(fdb: Fdb, neighbors: NeighborTable, peers: VtepTable, espPeers: VtepTable) {
     this.fdb = fdb;
     this.neighbors = neighbors;
     this.peers = peers;
+    this.espPeers = espPeers;
   }
 
   /** The number of a port, which gets one if it has none. */
@@ -36,9 +40,15 @@ export class Intent {
     return this.#domains.of(vni);
   }
 
+  /** The table that numbers a network's remotes. */
+  peersOf({ encrypted }: WantedNetwork): VtepTable {
+    return encrypted ? this.espPeers : this.peers;
+  }
+
   /** Numbers of a network's remotes. */
   remotes(network: WantedNetwork): number[] {
-    return network.remotes.map(({ address }) => this.peers.lookup(...address.words));
+    const peers = this.peersOf(network);
+    return network.remotes.map(({ address }) => peers.lookup(...address.words));
   }
 
   /**
@@ -65,17 +75,19 @@ export class Intent {
     for (const network of networks) {
       const domain = this.domain(network.vni);
       next.domains.set(domain, network.vni);
-      for (const vtep of network.remotes) next.peers.set(this.peers.set(vtep), domain);
+      const peers = this.peersOf(network);
+      const members = network.encrypted ? next.espPeers : next.peers;
+      for (const vtep of network.remotes) members.set(peers.set(vtep), domain);
       this.fdb.limitDomain(domain, network.maxMacs ?? Number.POSITIVE_INFINITY);
       for (const { port, macs, addresses, maxMacs } of network.ports) {
         const place = this.place(port);
         next.places.set(place, port);
-        if (maxMacs !== null) this.fdb.limitPlace(place, maxMacs);
+        this.fdb.limitPlace(place, maxMacs);
         for (const mac of macs) next.addStatic({ domain, mac, place });
         for (const address of addresses) next.addNeighbor({ domain, address, mac: macs[0] });
       }
       for (const { mac, remote: far, addresses } of network.statics) {
-        next.addStatic({ domain, mac, place: remote(this.peers.lookup(...far.words)) });
+        next.addStatic({ domain, mac, place: remote(peers.lookup(...far.words)) });
         for (const address of addresses) next.addNeighbor({ domain, address, mac });
       }
     }
@@ -100,16 +112,21 @@ export class Intent {
       this.fdb.flushPlace(place);
       this.#places.release(port);
     }
-    for (const peer of gone.peers.numbers()) {
-      for (const domain of gone.peers.domains(peer)) {
-        if (!kept.peers.has(peer, domain)) this.fdb.flushPlace(remote(peer), domain);
-      }
-      if (!kept.peers.known(peer)) this.peers.remove(peer);
-    }
+    this.#forgetPeers(this.peers, gone.peers, kept.peers);
+    this.#forgetPeers(this.espPeers, gone.espPeers, kept.espPeers);
     for (const [domain, vni] of gone.domains) {
       if (kept.domains.has(domain)) continue;
       this.fdb.flush(domain);
       this.#domains.release(vni);
+    }
+  }
+
+  #forgetPeers(peers: VtepTable, gone: Memberships, kept: Memberships): void {
+    for (const peer of gone.numbers()) {
+      for (const domain of gone.domains(peer)) {
+        if (!kept.has(peer, domain)) this.fdb.flushPlace(remote(peer), domain);
+      }
+      if (!kept.known(peer)) peers.remove(peer);
     }
   }
 }
@@ -161,6 +178,7 @@ class Known {
   readonly domains = new Map<number, number>();
   readonly places = new Map<number, Port>();
   readonly peers = new Memberships();
+  readonly espPeers = new Memberships();
   readonly statics = new Map<string, StaticEntry>();
   readonly neighbors = new Map<string, NeighborEntry>();
 

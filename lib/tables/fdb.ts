@@ -225,9 +225,10 @@ export class Fdb {
     this.#domains.limit(domain, max);
   }
 
-  /** The most entries at a place, in all domains; Infinity for no limit but the table's. */
-  limitPlace(place: number, max: number): void {
-    this.#places.limit(place, max);
+  /** The most entries at a place, in all domains; Infinity for no limit but the table's, null for the default. */
+  limitPlace(place: number, max: number | null): void {
+    if (max === null) this.#places.reset(place);
+    else this.#places.limit(place, max);
   }
 
   /** Entries of a domain, static ones included. */

@@ -50,6 +50,12 @@ export class Quota {
     this.#limits[owner] = Math.min(most, UNLIMITED) + 1;
   }
 
+  /** Takes an owner's limit away: its default holds again. */
+  reset(owner: number): void {
+    this.check(owner);
+    this.#limits[owner] = 0;
+  }
+
   /** Throws a RangeError unless the owner is one. */
   check(owner: number): void {
     if (Number.isInteger(owner) && owner >= 0 && owner < this.#counts.length) return;
