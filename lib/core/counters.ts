@@ -13,7 +13,8 @@ const ROOM = 524288;
 export class Counters {
   /** The counters themselves: `values[index]++`. */
   readonly values: Float64Array;
-  readonly #blocks = new Map<string, Block>();
+  /** An owner has one block, and two while it is replaced by one of another kind. The last is the one to read. */
+  readonly #blocks = new Map<string, Block[]>();
   readonly #free = new Map<number, number[]>();
   #next = 0;
 
@@ -25,48 +26,53 @@ export class Counters {
   /**
    * Makes a block with one counter a name, all zero, and returns the index of the first. An owner that has
    * one of the same names already goes on with it, so that counting continues where an element is replaced.
-   * Throws a RangeError where the names differ or the memory is used up.
+   * Throws a RangeError where the memory is used up.
    */
   allocate(owner: string, names: readonly string[]): number {
-    const block = this.#blocks.get(owner);
+    const own = this.#blocks.get(owner) ?? [];
+    const block = own.find((block) => block.names.join() === names.join());
     if (block !== undefined) {
-      if (block.names.join() !== names.join()) throw new RangeError(`"${owner}" has other counters already`);
       block.owners++;
       return block.at;
     }
-    const freed = this.#free.get(names.length)?.pop();
-    const at = freed ?? this.#next;
-    if (freed === undefined) {
-      if (at + names.length > this.values.length) {
-        throw new RangeError(`no room for the counters of "${owner}": give Counters a larger memory`);
-      }
-      this.#next += names.length;
-    }
+    const at = this.#free.get(names.length)?.pop() ?? this.#extend(owner, names.length);
     this.values.fill(0, at, at + names.length);
-    this.#blocks.set(owner, { at, names, owners: 1 });
+    this.#blocks.set(owner, [...own, { at, names, owners: 1 }]);
     return at;
   }
 
-  /** Forgets an owner's counters, once for each time they were allocated; their place is used again. */
-  release(owner: string): void {
-    const block = this.#blocks.get(owner);
+  /** Forgets the block that `allocate` put at an index, once for each time it did; its place is used again. */
+  release(owner: string, at: number): void {
+    const own = this.#blocks.get(owner) ?? [];
+    const block = own.find((block) => block.at === at);
     if (block === undefined || --block.owners > 0) return;
-    this.#blocks.delete(owner);
+    const rest = own.filter((other) => other !== block);
+    if (rest.length > 0) this.#blocks.set(owner, rest);
+    else this.#blocks.delete(owner);
     const places = this.#free.get(block.names.length) ?? [];
     places.push(block.at);
     this.#free.set(block.names.length, places);
   }
 
+  #extend(owner: string, count: number): number {
+    const at = this.#next;
+    if (at + count > this.values.length) {
+      throw new RangeError(`no room for the counters of "${owner}": give Counters a larger memory`);
+    }
+    this.#next += count;
+    return at;
+  }
+
   /** The value of one counter, 0 where there is none of that name. */
   get(owner: string, name: string): number {
-    const block = this.#blocks.get(owner);
+    const block = this.#blocks.get(owner)?.at(-1);
     const i = block?.names.indexOf(name) ?? -1;
     return block === undefined || i < 0 ? 0 : this.values[block.at + i];
   }
 
   /** All counters of an owner that are not zero. */
   read(owner: string): Record<string, number> {
-    const block = this.#blocks.get(owner);
+    const block = this.#blocks.get(owner)?.at(-1);
     const out: Record<string, number> = {};
     block?.names.forEach((name, i) => {
       const value = this.values[block.at + i];
@@ -87,9 +93,10 @@ export class Counters {
 
   /** Which index means what. */
   directory(): { owner: string; name: string; index: number }[] {
-    return [...this.#blocks].flatMap(([owner, { at, names }]) =>
-      names.map((name, i) => ({ owner, name, index: at + i })),
-    );
+    return [...this.#blocks.keys()].flatMap((owner) => {
+      const { at, names } = this.#blocks.get(owner)!.at(-1)!;
+      return names.map((name, i) => ({ owner, name, index: at + i }));
+    });
   }
 }
 

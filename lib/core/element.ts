@@ -28,8 +28,9 @@ export abstract class Element implements Sink {
   protected readonly context: Context;
   readonly #outputs = new Map<string, Output>();
   readonly #values: Float64Array;
-  readonly #base: number;
-  readonly #drops: number;
+  // Numbers from the start, so that V8 need not ask whether they are.
+  readonly #base: number = 0;
+  readonly #drops: number = 0;
 
   /** `counters` names what the subclass counts with {@link count}, in the order of their numbers. */
   constructor(context: Context, name: string, counters: readonly string[] = []) {
@@ -66,7 +67,7 @@ export abstract class Element implements Sink {
   /** Drops what it holds and frees its counters. */
   close(): void {
     for (const out of this.#outputs.values()) this.#nowhere.push(out.batch);
-    this.context.counters.release(this.name);
+    this.context.counters.release(this.name, this.#base);
   }
 
   /** Declares an output. Called by constructors. */

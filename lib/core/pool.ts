@@ -27,12 +27,13 @@ function atLeast(field: string, value: number, least: number): number {
 export class Pool {
   /** The memory that holds all slots. */
   readonly memory: ArrayBufferLike;
+  // A field without a first value is undefined at first, and V8 then asks at every use whether it is a number.
   /** Bytes of a slot. */
-  readonly slot: number;
+  readonly slot: number = 0;
   /** Number of packets, free or not. */
-  readonly count: number;
+  readonly count: number = 0;
   /** The longest frame that fits between headroom and tailroom, in bytes. */
-  readonly maxFrame: number;
+  readonly maxFrame: number = 0;
   /** How often `take` or `clone` found the pool dry. */
   dry = 0;
 
@@ -40,7 +41,7 @@ export class Pool {
   readonly #words: Float64Array;
   readonly #packets: Packet[];
   readonly #free: Packet[];
-  #available: number;
+  #available = 0;
 
   constructor(options: PoolOptions = {}) {
     this.count = atLeast('count', options.count ?? 4096, 1);

@@ -190,8 +190,9 @@ export class PortStats {
 
   /** Moves the numbers back into memory of their own. */
   detach(counters: Counters, owner: string): void {
+    const at = this.#at;
     this.#moveTo(new Float64Array(NAMES.length), 0);
-    counters.release(owner);
+    counters.release(owner, at);
   }
 
   #moveTo(values: Float64Array, at: number): void {

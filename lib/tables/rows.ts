@@ -17,7 +17,7 @@ export class Rows {
   readonly #keys: Int32Array;
   /** Number + 1 by hash of the key; 0 is free. Linear probing, never more than half full. */
   readonly #index: Int32Array;
-  readonly #seed: number;
+  readonly #seed: number = 0;
   /** Numbers that were given back, the last of them `#freed - 1`. */
   readonly #free: Int32Array;
   #freed = 0;

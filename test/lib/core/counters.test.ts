@@ -29,8 +29,8 @@ t.test('what was released is used again, from zero', async (t) => {
   const c = counters(3);
   const a = c.allocate('a', ['x', 'y']);
   c.values[a] = 7;
-  c.release('a');
-  c.release('a');
+  c.release('a', a);
+  c.release('a', a);
   t.equal(c.get('a', 'x'), 0);
   t.equal(c.allocate('b', ['p', 'q']), a);
   t.same(c.read('b'), {});
@@ -48,14 +48,27 @@ t.test('an owner that is replaced goes on counting', async (t) => {
   c.values[before] = 5;
   const after = c.allocate('a', ['x', 'y']);
   t.equal(after, before);
-  c.release('a');
+  c.release('a', before);
   t.equal(c.get('a', 'x'), 5, 'the newer one still counts');
-  t.throws(() => c.allocate('a', ['x', 'z']), {
-    name: 'RangeError',
-    message: '"a" has other counters already',
-  });
-  c.release('a');
+  c.release('a', after);
   t.same(c.directory(), []);
+});
+
+t.test('an owner that is replaced by one of another kind', async (t) => {
+  const c = counters(8);
+  const old = c.allocate('a', ['x', 'y']);
+  c.values[old] = 5;
+  const other = c.allocate('a', ['z']);
+  t.not(other, old);
+  c.values[old]++;
+  t.same(c.read('a'), {}, 'the newer one is read, from zero');
+  c.release('a', other);
+  t.same(c.read('a'), { x: 6 }, 'as is the older one where the newer goes first');
+  c.allocate('a', ['z']);
+  c.release('a', old);
+  c.values[other] = 1;
+  t.same(c.snapshot(), { a: { z: 1 } });
+  t.equal(c.directory().length, 1);
 });
 
 t.test('another thread reads them without asking', async (t) => {
