@@ -112,13 +112,7 @@ export class NeighborSuppress extends Element {
     const ip = p.start + ethernet.SIZE;
     const at = ip + ipv6.SIZE;
     if (!isQuestion6(p, ip, at)) return false;
-    const i = this.#neighbors.lookup6(
-      this.#domain,
-      nd.target(v, at, 0) | 0,
-      nd.target(v, at, 1) | 0,
-      nd.target(v, at, 2) | 0,
-      nd.target(v, at, 3) | 0,
-    );
+    const i = this.#lookup6(v, at + nd.TARGET);
     const link = nd.option(v, at, ipv6.payloadEnd(v, ip), options.SOURCE_LINK);
     const hi = link < 0 ? ethernet.srcHi(v, p.start) : options.linkHi(v, link);
     const lo = (link < 0 ? ethernet.srcLo(v, p.start) : options.linkLo(v, link)) | 0;
@@ -126,6 +120,16 @@ export class NeighborSuppress extends Element {
     this.#advertise(p, ip, at, i, hi, lo);
     this.count(ANSWERED6);
     return true;
+  }
+
+  #lookup6(v: DataView, address: number): number {
+    return this.#neighbors.lookup6(
+      this.#domain,
+      v.getInt32(address),
+      v.getInt32(address + 4),
+      v.getInt32(address + 8),
+      v.getInt32(address + 12),
+    );
   }
 
   /** Whether the entry `i` is there and another's than the one who asks. */

@@ -47,6 +47,9 @@ const QUOTE6 = 1280 - ipv6.SIZE - icmpv6.SIZE;
 const TOS = 0xc0;
 const TTL = 64;
 
+const TOKENS = 0;
+const COUNTED = 1;
+
 const COUNTERS = ['answered4', 'answered6', 'limited'];
 const ANSWERED4 = 0;
 const ANSWERED6 = 1;
@@ -59,15 +62,16 @@ export class TooBig extends Element {
   /** Answers a millisecond. */
   #rate = 0;
   #burst = 0;
-  #tokens = Number.POSITIVE_INFINITY;
-  /** When the tokens were counted, in ms. */
-  #counted: number;
+  /** Answers that may be given now, and when they were counted in ms. A field would hold a new object for
+   * every number. */
+  readonly #bucket = new Float64Array(2);
 
   /** Throws a RangeError for numbers out of range. */
   constructor(context: Context, name: string, options: TooBigOptions) {
     check(options);
     super(context, name, COUNTERS);
-    this.#counted = context.clock.now;
+    this.#bucket[TOKENS] = Number.POSITIVE_INFINITY;
+    this.#bucket[COUNTED] = context.clock.now;
     this.#use(options);
   }
 
@@ -132,13 +136,14 @@ export class TooBig extends Element {
 
   #spend(): boolean {
     const { now } = this.context.clock;
-    this.#tokens = Math.min(this.#tokens + (now - this.#counted) * this.#rate, this.#burst);
-    this.#counted = now;
-    if (this.#tokens < 1) {
+    const bucket = this.#bucket;
+    bucket[TOKENS] = Math.min(bucket[TOKENS] + (now - bucket[COUNTED]) * this.#rate, this.#burst);
+    bucket[COUNTED] = now;
+    if (bucket[TOKENS] < 1) {
       this.count(LIMITED);
       return false;
     }
-    this.#tokens--;
+    bucket[TOKENS]--;
     return true;
   }
 

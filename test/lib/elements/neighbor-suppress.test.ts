@@ -1,10 +1,7 @@
 import t from 'tap';
 import * as arp from '../../../codecs/arp.ts';
-import { viewOf } from '../../../codecs/bytes.ts';
-import { pseudo6 } from '../../../codecs/checksum.ts';
 import * as ethernet from '../../../codecs/ethernet.ts';
 import { OK } from '../../../codecs/fault.ts';
-import * as icmpv6 from '../../../codecs/icmpv6.ts';
 import * as ip from '../../../codecs/ip.ts';
 import * as ipv6 from '../../../codecs/ipv6.ts';
 import * as mac from '../../../codecs/mac.ts';
@@ -15,13 +12,11 @@ import { NeighborSuppress } from '../../../lib/elements/neighbor-suppress.ts';
 import { NeighborTable } from '../../../lib/tables/neighbor.ts';
 import { Collector, testContext } from '../../gen/context.ts';
 import { seed } from '../../gen/seed.ts';
+import { ASKER as A, arpFrame, type Ns, nsFrame, slla } from './questions.ts';
 import { packetOf, pushAll, randomFrame } from './tunnel.ts';
 
 const DOMAIN = 3;
 const PORT = 17;
-const ALL = 'ff:ff:ff:ff:ff:ff';
-/** Who asks. */
-const A = '02:00:00:00:00:0a';
 /** Who has 10.0.0.2 and fd00::2. */
 const B = '02:42:fe:00:00:0b';
 /** The router, 10.0.0.1 and fd00::1. */
@@ -64,62 +59,6 @@ function setup() {
   };
   const counters = () => context.counters.read(suppress.name);
   return { context, suppress, out, reply, ask, fate, release, counters };
-}
-
-function link(dst: string, src: string, type: number, bytes: number): { frame: Uint8Array; v: DataView } {
-  const frame = new Uint8Array(14 + bytes);
-  const v = viewOf(frame);
-  const [to, from] = [mac.parse(dst), mac.parse(src)];
-  ethernet.write(v, 0, to.hi, to.lo, from.hi, from.lo, type);
-  return { frame, v };
-}
-
-interface Arp {
-  dst?: string;
-  sha?: string;
-  spa?: string;
-  op?: number;
-}
-
-function arpFrame(
-  tpa: string,
-  { dst = ALL, sha = A, spa = '10.0.0.5', op = arp.REQUEST }: Arp = {},
-): Uint8Array {
-  const { frame, v } = link(dst, sha, ethernet.TYPE_ARP, 46); // padded to 60 bytes
-  arp.encode({ op, sha, spa, tha: '00:00:00:00:00:00', tpa }, v, 14);
-  return frame;
-}
-
-interface Ns {
-  src?: string;
-  dst?: string;
-  linkDst?: string;
-  linkSrc?: string;
-  hopLimit?: number;
-  type?: number;
-  code?: number;
-  options?: { type: number; value: string }[];
-}
-
-const slla = (text: string) => ({ type: 1, value: text.replaceAll(':', '') });
-
-function nsFrame(target: string, given: Ns = {}): Uint8Array {
-  const { src = 'fd00::5', linkSrc = A, hopLimit = 255, type = 135, code = 0 } = given;
-  const options = given.options ?? (src === '::' ? [] : [slla(linkSrc)]);
-  const low = ip.parse(target).words[3] & 0xffffff;
-  const dst = given.dst ?? ip.format6(0xff020000, 0, 1, (0xff000000 | low) >>> 0);
-  const bytes = 24 + options.reduce((sum, { value }) => sum + 2 + value.length / 2, 0);
-  const linkDst = given.linkDst ?? mac.format(0x3333, (0xff000000 | low) >>> 0);
-  const { frame, v } = link(linkDst, linkSrc, ethernet.TYPE_IPV6, 40 + bytes);
-  ipv6.encode(
-    { trafficClass: 0xc0, flowLabel: 5, payloadLength: bytes, nextHeader: 58, hopLimit, src, dst },
-    v,
-    14,
-  );
-  nd.encode({ type: 135, code, checksum: 0, target, options }, v, 54);
-  icmpv6.setType(v, 54, type);
-  icmpv6.fillChecksum(v, 54, frame.length, pseudo6(v, 14, 58, bytes));
-  return frame;
 }
 
 t.test('an ARP request for a known neighbor is answered', async (t) => {
