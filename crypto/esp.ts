@@ -6,8 +6,9 @@
  *                           |<------------- encrypted -------------->|
  *        |<-authenticated-->|<------------- authenticated ---------->|
  *
- * The IV is the whole sequence number: a counter is the natural unique IV (RFC 4106 section 3.1). The high
- * half of an extended number is authenticated at its place between SPI and low half, and does not travel.
+ * The IV is the whole sequence number: a counter is the natural unique IV (RFC 4106 section 3.1). A mask that
+ * is constant for the association can be mixed in, and does not change that. The high half of an extended
+ * number is authenticated at its place between SPI and low half, and does not travel.
  *
  * Nothing here throws for a packet's sake or allocates: what became of a packet is a {@link Result}. Where a
  * packet's parts lie follows from its ends, so nothing has to be returned: after `seal` the packet is
@@ -69,12 +70,13 @@ export function seal(
   for (let i = 0; i < pad; i++) bytes[end + i] = i + 1;
   bytes[tail - 2] = pad;
   bytes[tail - 1] = nextHeader;
-  const hi = sa.hi;
   const lo = sa.lo;
+  const ivHi = sa.ivHi;
+  const ivLo = sa.ivLo;
   header.write(v, at, sa.spi, lo);
-  v.setUint32(at + header.SIZE, hi);
-  v.setUint32(at + header.SIZE + 4, lo);
-  sa.prepare(hi, lo, hi, lo);
+  v.setUint32(at + header.SIZE, ivHi);
+  v.setUint32(at + header.SIZE + 4, ivLo);
+  sa.prepare(sa.hi, lo, ivHi, ivLo);
   return sa.key.seal(bytes, start, tail, sa.aadLength) ? OK : NO_KEY;
 }
 
@@ -102,6 +104,7 @@ export function open(sa: InboundSa, bytes: Uint8Array, v: DataView, start: numbe
     const marked = window.mark(hi, lo);
     if (marked !== OK) return marked;
   }
+  sa.heard = true;
   // The plaintext of a dummy need not be well formed (RFC 4303 section 2.6).
   if (bytes[tail - 1] === NO_NEXT_HEADER) return DUMMY;
   return paddingIsRight(bytes, at, tail) ? OK : BAD_TRAILER;

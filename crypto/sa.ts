@@ -43,7 +43,8 @@ export function keymatLength(algorithm: Algorithm): number {
 /** What both directions have. */
 abstract class Sa {
   readonly spi: number;
-  readonly peer: number;
+  /** Changes only while the association is in no database. */
+  peer: number;
   readonly algorithm: Algorithm;
   /** Bytes of the ICV. */
   readonly icv: number;
@@ -97,6 +98,11 @@ abstract class Sa {
 export interface OutboundOptions extends SaOptions {
   /** Sequence number of the last packet sent, in halves; default 0, so that the first is 1. */
   readonly sequence?: { readonly hi: number; readonly lo: number };
+  /**
+   * What is mixed into the sequence number to make the IV, in halves; default 0. Random where a key outlives
+   * the process that counts, as with {@link DockerKeys}: sequence numbers begin again then, IVs do not.
+   */
+  readonly ivMask?: { readonly hi: number; readonly lo: number };
   /** Packets after which {@link OutboundSa.rekey} asks for a new association. Default 2^36 with ESN, which
    * keeps GCM's distinguishing advantage below 2^-40, and 3/4 of the sequence space without. */
   readonly softPackets?: number;
@@ -108,31 +114,35 @@ export interface OutboundOptions extends SaOptions {
   readonly hardBytes?: number;
 }
 
+const ZERO = { hi: 0, lo: 0 };
 /** Packets with ESN before a new key is asked for. */
 const SOFT_ESN = 2 ** 36;
 
 export class OutboundSa extends Sa {
   /** Set when a soft limit has passed: a new association should take over soon. */
   rekey = false;
-  /** High and low half of the last number used, of the soft and of the hard limit. */
+  /** Halves of the last number used, of the soft limit, of the hard limit and of the mask of the IV. */
   readonly #numbers: Uint32Array;
   /** Bytes sealed, and their soft and hard limit. */
   readonly #bytes: Float64Array;
 
   constructor(options: OutboundOptions) {
     super(options);
-    const { sequence = { hi: 0, lo: 0 }, softBytes = Infinity, hardBytes = Infinity } = options;
+    const { sequence = ZERO, ivMask = ZERO, softBytes = Infinity, hardBytes = Infinity } = options;
     const most = this.esn ? 2 ** 64 : 2 ** 32;
     const { softPackets = this.esn ? SOFT_ESN : most * 0.75, hardPackets = most } = options;
     integer('sequence.hi', sequence.hi, 0, this.esn ? 0xffffffff : 0);
     integer('sequence.lo', sequence.lo, 0, 0xffffffff);
+    integer('ivMask.hi', ivMask.hi, 0, 0xffffffff);
+    integer('ivMask.lo', ivMask.lo, 0, 0xffffffff);
     atLeast1('softPackets', softPackets);
     atLeast1('hardPackets', hardPackets);
     atLeast1('softBytes', softBytes);
     atLeast1('hardBytes', hardBytes);
     const [softHi, softLo] = halves(softPackets, most);
     const [hardHi, hardLo] = halves(hardPackets, most);
-    this.#numbers = Uint32Array.of(sequence.hi, sequence.lo, softHi, softLo, hardHi, hardLo);
+    const { hi, lo } = sequence;
+    this.#numbers = Uint32Array.of(hi, lo, softHi, softLo, hardHi, hardLo, ivMask.hi, ivMask.lo);
     this.#bytes = Float64Array.of(0, softBytes, hardBytes);
   }
 
@@ -144,6 +154,16 @@ export class OutboundSa extends Sa {
   /** Low half of the last sequence number used. */
   get lo(): number {
     return this.#numbers[1];
+  }
+
+  /** High half of the last packet's IV. */
+  get ivHi(): number {
+    return (this.#numbers[0] ^ this.#numbers[6]) >>> 0;
+  }
+
+  /** Low half of the last packet's IV. */
+  get ivLo(): number {
+    return (this.#numbers[1] ^ this.#numbers[7]) >>> 0;
   }
 
   /** Bytes sealed, ESP header to ICV. */
@@ -178,6 +198,8 @@ export interface InboundOptions extends SaOptions {
 export class InboundSa extends Sa {
   /** Null where it was turned off. */
   readonly window: ReplayWindow | null;
+  /** Set when a packet was opened: the peer has this association and uses it. */
+  heard = false;
 
   constructor(options: InboundOptions) {
     super(options);
