@@ -12,9 +12,10 @@
  * payload.
  *
  * Odd: a length that claims more bytes than there are is noted as TRUNCATED and the walk goes on with what is
- * there, since that is what captures with a snap length hold; the last byte of such a layer is that of the
- * frame. Any other fault ends the walk, and what was found before it stays valid. An IPv6 header whose chain
- * of extension headers is malformed is a layer still, without its extension headers.
+ * there, since that is what captures with a snap length hold; `layers.end` is then where the frame ends, and
+ * a checksum over the whole cannot be verified. The same holds, without a fault, for UDP in a fragment. Any
+ * other fault ends the walk, and what was found before it stays valid. An IPv6 header whose chain of extension
+ * headers is malformed is a layer still, without its extension headers.
  */
 import * as arp from './arp.ts';
 import * as esp from './esp.ts';
