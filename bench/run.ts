@@ -43,7 +43,7 @@ async function measure({ name, ops, prepare }: Bench): Promise<Result> {
   const fn = () => {
     sink += call();
   };
-  const limits = options.quick ? { minTime: 0.01, maxTime: 0.1 } : { maxTime: 1 };
+  const limits = options.quick ? { minTime: 0.01, maxTime: 0.1 } : { minTime: 0.02, maxTime: 1 };
   const benchmark = new Benchmark(name, fn, { minSamples: 10, ...limits }).run();
   if (benchmark.error !== undefined) throw benchmark.error;
   const nsPerOp = (Math.min(...benchmark.stats.sample) * 1e9) / ops;

@@ -10,8 +10,8 @@
  * Quotas: strangers choose source addresses, so each place and each domain may have a bounded number of
  * learned entries. A port that makes up addresses fills its own quota and stops being learned; everybody
  * else's entries stay and new ones are still learned. By default a local port may have an eighth of the table,
- * a remote endpoint (which stands for a whole host) half, a domain all of it. Static entries count, but only
- * the capacity refuses them.
+ * a remote endpoint (which stands for a whole host) half, both at least 16 entries, a domain all of it. Static
+ * entries count, but only the capacity refuses them.
  *
  * Moves: an address that is seen at another place moves there at once. From its first move on, moves are
  * counted for 180 s; the sixth within that time is refused, and the entry stays where it is for 180 s from
