@@ -10,7 +10,8 @@
  *
  * A static entry of the forwarding table ties an address to its place: a frame that bears the address and
  * comes from elsewhere is dropped, with learning or without (RFC 7432 section 15.2). An address that no room
- * is left for is not learned, and its frames go on.
+ * is left for is not learned, and its frames go on. Frames to reserved addresses are learned from as others
+ * are, and go nowhere.
  *
  * The forwarding table is shared by all networks of a dataplane, so its ageing is not the bridge's: whoever
  * made the table calls `fdb.age`.
@@ -126,7 +127,6 @@ export class Bridge extends Element {
     if (ethernet.check(v, at, p.end) !== OK) return MALFORMED;
     const hi = ethernet.srcHi(v, at);
     if (isGroup(hi)) return GROUP_SOURCE;
-    if (isReserved(ethernet.dstHi(v, at), ethernet.dstLo(v, at))) return RESERVED_MULTICAST;
     if (p.port === NONE) return PASS;
     const lo = ethernet.srcLo(v, at) | 0;
     if (!this.#learning) return this.#belongs(hi, lo, p.port) ? PASS : notOwned(p.port);
@@ -159,15 +159,19 @@ export class Bridge extends Element {
       const lo = ethernet.dstLo(p.view, p.start) | 0;
       const to = isGroup(hi) ? NONE : this.#fdb.lookup(this.#domain, hi, lo);
       p.vni = this.#vni;
-      if (to === NONE) this.#flood(p, hi);
+      if (to === NONE) this.#flood(p, hi, lo);
       else if (to === p.port) this.drop(p, SAME_PORT);
       else if (isRemote(to) && isRemote(p.port)) this.drop(p, SPLIT_HORIZON);
       else this.#send(p, to);
     }
   }
 
-  /** Sends copies to all places but the last, and the packet itself there. `hi` is of its destination. */
-  #flood(p: Packet, hi: number): void {
+  /** Sends copies to all places but the last, and the packet itself there. Its destination is `hi`, `lo`. */
+  #flood(p: Packet, hi: number, lo: number): void {
+    if (isReserved(hi, lo)) {
+      this.drop(p, RESERVED_MULTICAST);
+      return;
+    }
     const last = isGroup(hi) || this.#floodUnknown ? this.#copyToAllButOne(p) : NONE;
     if (last === NONE) {
       this.drop(p, NO_DESTINATION);
