@@ -62,8 +62,10 @@ export class Engine {
       else ready[kept++] = port;
       moved += n;
     }
-    // Ports that woke meanwhile stand behind `count`.
-    if (kept < count) ready.splice(kept, count - kept);
+    if (kept === count) return moved;
+    // Ports that woke meanwhile stand behind `count` and move up. `splice` would make an array each time.
+    for (let i = count; i < ready.length; i++) ready[kept++] = ready[i];
+    while (ready.length > kept) ready.pop();
     return moved;
   }
 
