@@ -98,12 +98,20 @@ abstract class MemoryBase implements Port {
   /** Takes the first `n` packets to wherever they go. */
   protected abstract carry(packets: readonly Packet[], n: number): void;
 
-  /** Called by the sender's side: queues the packets `from..to`, and has the sender count them and the losses. */
-  accept(packets: readonly Packet[], from: number, to: number, sender: PortStats): void {
+  /**
+   * Called by the sender's side: queues the packets `from..to`, which come from `peer` as this side numbers its
+   * peers, and has the sender count them and what is lost.
+   */
+  accept(packets: readonly Packet[], from: number, to: number, peer: number, sender: PortStats): void {
     const waiting = this.#arrived.length;
     const n = this.host === null ? 0 : this.#arrived.putAll(packets, from, to);
     let bytes = 0;
-    for (let i = from; i < from + n; i++) bytes += packets[i].length;
+    for (let i = from; i < from + n; i++) {
+      const p = packets[i];
+      bytes += p.end - p.start;
+      p.forget();
+      p.peer = peer;
+    }
     sender.sent(bytes, n);
     const reason = this.host === null ? CLOSED : PORT_FULL;
     for (let i = from + n; i < to; i++) sender.drop(packets[i], reason);
@@ -119,8 +127,7 @@ class MemoryPort extends MemoryBase {
   }
 
   protected override carry(packets: readonly Packet[], n: number): void {
-    for (let i = 0; i < n; i++) packets[i].forget();
-    this.other!.accept(packets, 0, n, this.stats);
+    this.other!.accept(packets, 0, n, NONE, this.stats);
   }
 }
 
@@ -187,11 +194,7 @@ export class MemoryDatagramPort extends MemoryBase {
   #carryTo(peer: number, packets: readonly Packet[], from: number, to: number): void {
     const way = this.#way(peer);
     if (way !== null && way.us !== NONE) {
-      for (let i = from; i < to; i++) {
-        packets[i].forget();
-        packets[i].peer = way.us;
-      }
-      way.to.accept(packets, from, to, this.stats);
+      way.to.accept(packets, from, to, way.us, this.stats);
       return;
     }
     for (let i = from; i < to; i++) {
