@@ -69,6 +69,9 @@ export class VxlanDecap extends Element {
   #networks = new Networks([]);
   #keepTags: readonly boolean[] = [];
   #encrypted: readonly boolean[] = [];
+  /** The VNI that was last looked for, and the index of its network or NONE: packets come in trains. */
+  #vni = NONE;
+  #network = NONE;
   /** Outputs by VNI, and by the network's index, null where it is not connected. */
   readonly #outputs = new Map<number, Output>();
   #ways: (Output | null)[] = [];
@@ -134,7 +137,7 @@ export class VxlanDecap extends Element {
     if (fault !== OK) return fault === TYPE ? NOT_VXLAN : MALFORMED;
     if (this.#strict && vxlan.reservedBits(v, at) !== 0) return RESERVED_BITS;
     const vni = vxlan.vni(v, at);
-    const network = this.#networks.lookup(vni);
+    const network = vni === this.#vni ? this.#network : this.#find(vni);
     if (network === NONE) return UNKNOWN_VNI;
     if (this.#encrypted[network]) return CLEAR_TEXT;
     if (!this.#networks.accepts(network, p.peer)) return UNKNOWN_PEER;
@@ -148,6 +151,12 @@ export class VxlanDecap extends Element {
     p.port = remote(p.peer);
     p.out = NONE;
     return this.#add(p, this.#ways[network]);
+  }
+
+  #find(vni: number): number {
+    this.#vni = vni;
+    this.#network = this.#networks.lookup(vni);
+    return this.#network;
   }
 
   /** Takes the VXLAN header off; false for a train of datagrams, which somebody has to take apart before. */
@@ -185,6 +194,7 @@ export class VxlanDecap extends Element {
   #use(options: VxlanDecapOptions, networks: Networks, outer: OuterReader | null): void {
     this.#ways = options.networks.map(({ vni }) => this.#outputs.get(vni) ?? null);
     this.#networks = networks;
+    this.#vni = NONE;
     this.#outer = outer;
     this.#strict = options.strictReserved ?? false;
     this.#keepTags = options.networks.map(({ vlan }) => vlan === 'keep');
