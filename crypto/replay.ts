@@ -24,6 +24,12 @@ export const MIN_WINDOW = 64;
 export const MAX_WINDOW = 16384;
 export const DEFAULT_WINDOW = 2048;
 
+/** Refuses a size other than {@link MIN_WINDOW}..{@link MAX_WINDOW} with a RangeError. */
+export function checkWindow(size: number): void {
+  if (Number.isInteger(size) && size >= MIN_WINDOW && size <= MAX_WINDOW) return;
+  throw new RangeError(`"window" expected an integer ${MIN_WINDOW}..${MAX_WINDOW}, got ${size}`);
+}
+
 export class ReplayWindow {
   /** Numbers in the window. */
   readonly size: number;
@@ -36,9 +42,7 @@ export class ReplayWindow {
 
   /** Throws a RangeError for a size other than {@link MIN_WINDOW}..{@link MAX_WINDOW}. */
   constructor(size = DEFAULT_WINDOW, esn = true) {
-    if (!Number.isInteger(size) || size < MIN_WINDOW || size > MAX_WINDOW) {
-      throw new RangeError(`"window" expected an integer ${MIN_WINDOW}..${MAX_WINDOW}, got ${size}`);
-    }
+    checkWindow(size);
     this.size = size;
     this.esn = esn;
     const words = 2 ** Math.ceil(Math.log2(Math.ceil(size / 32) + 1));
