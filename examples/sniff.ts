@@ -3,7 +3,6 @@
  *
  *     node dist/examples/sniff.js underlay.pcapng --vni 100
  *     node dist/examples/sniff.js eth0 --port 4789 --count 20      (live: needs libpcap and privilege)
- *
  * Filters, all of which must fit: --address A, --port N (TCP, UDP or SCTP), --vni N; inner and outer headers count.
  */
 import { existsSync } from 'node:fs';

@@ -1,43 +1,49 @@
 /**
- * Two hosts, joined by real UDP sockets on 127.0.0.1 and 127.0.0.2, and networks between them that use the
- * same MAC and IP addresses without ever meeting. The exit code is 0 if everything that should arrive did.
+ * Two hosts, joined by real UDP sockets on 127.0.0.1 and 127.0.0.2, and networks between them with the same
+ * addresses, the third of them encrypted. The exit code is 0 if what should arrive did, and nothing else.
  *
- *     npm start [-- --port 14789 --capture underlay.pcapng]
+ *     npm start [-- --port 14789 --esp-port 14500 --capture underlay]
  */
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { Capture, Endpoint, Overlay, UdpPort } from 'packetweave';
+import { Capture, Endpoint, KeyDirectory, Overlay, UdpPort } from 'packetweave';
+import type { LoggedKey } from 'packetweave/crypto/epoch';
+import { tsharkLine } from 'packetweave/crypto/key-log';
 
 const { values } = parseArgs({
-  options: {
-    port: { type: 'string', default: '4789' },
-    capture: { type: 'string', default: 'underlay.pcapng' },
-  },
+  options: { port: { type: 'string' }, 'esp-port': { type: 'string' }, capture: { type: 'string' } },
 });
-const port = Number(values.port);
+const [port, espPort] = [Number(values.port ?? 4789), Number(values['esp-port'] ?? 4500)];
+const capture = values.capture ?? 'underlay';
 const HOSTS = ['127.0.0.1', '127.0.0.2'];
-const NETWORKS = [100, 200];
-const BURST = 10_000;
-const identity = (host: number) => ({
-  mac: `02:42:0a:00:00:0${host + 2}`,
-  addresses: [`10.0.0.${host + 2}`, `fd00::${host + 2}`],
-});
+const NETWORKS = [{ vni: 100 }, { vni: 200 }, { vni: 300, encrypted: true }];
+const BURST = 5000;
+const identity = (host: number) => {
+  return { mac: `02:42:0a:00:00:0${host + 2}`, addresses: [`10.0.0.${host + 2}`, `fd00::${host + 2}`] };
+};
 const endpoints = HOSTS.map((_, host) =>
-  NETWORKS.map((vni) => new Endpoint({ name: `${vni}`, mtu: 1400, ...identity(host) })),
+  NETWORKS.map(({ vni }) => new Endpoint({ name: `${vni}`, mtu: 1400, ...identity(host) })),
 );
+const channel = new KeyDirectory(); // how the hosts tell each other their public keys
+const keys = new Set<string>();
+/** A socket, and around the first host's, which sees both directions, a capture. */
+function underlay(address: string, number: number, file: string): UdpPort | Capture {
+  const socket = new UdpPort({ address, port: number });
+  return address === HOSTS[1] ? socket : new Capture(socket, { to: file, local: { address, port: number } });
+}
 const overlays = HOSTS.map((address, host) => {
-  const socket = new UdpPort({ address, port });
-  // A capture is a port around a port. What one host sees is both directions.
-  const captured = { to: values.capture, local: { address, port } };
-  const networks = NETWORKS.map((vni, n) => {
-    const ports = [{ port: endpoints[host][n], ...identity(host) }];
-    return { vni, remotes: [HOSTS[1 - host]], ports };
-  });
+  const onKeys = (key: LoggedKey) => keys.add(tsharkLine(key));
+  const esp = { secret: 'only an example: never do this', port: espPort, channel, onKeys };
+  const plain = { address, port, underlay: underlay(address, port, `${capture}.pcapng`) };
+  const remotes = [HOSTS[1 - host]];
   return new Overlay({
-    local: { address, port, underlay: host === 0 ? new Capture(socket, captured) : socket },
-    networks,
+    local: { ...plain, esp: { ...esp, underlay: underlay(address, espPort, `${capture}-esp.pcapng`) } },
+    networks: NETWORKS.map((network, n) => {
+      return { ...network, remotes, ports: [{ port: endpoints[host][n], ...identity(host) }] };
+    }),
   });
 });
-
+const seen = () => endpoints.flat().reduce((sum, { counts }) => sum + counts.frames, 0);
 function expect(ok: boolean, text: string): void {
   console.log(`${ok ? ' ok ' : 'FAIL'}  ${text}`);
   if (!ok) process.exitCode = 1;
@@ -46,34 +52,30 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 try {
   for (const overlay of overlays) await overlay.start();
-  for (const [n, vni] of NETWORKS.entries()) {
+  const ready = () => overlays.every((overlay) => overlay.encryptedPeers().every((peer) => peer.ready));
+  for (let i = 0; i < 500 && !ready(); i++) await pause(10);
+  for (const [n, { vni }] of NETWORKS.entries()) {
+    const [sender, receiver] = [endpoints[0][n], endpoints[1][n]];
     for (const address of identity(1).addresses) {
-      const ms = await endpoints[0][n].ping(address, { size: 1000 });
-      expect(
-        ms !== null,
-        `network ${vni}: ping ${address}: ${ms?.toFixed(2) ?? 'no answer, not even in 1000'} ms`,
-      );
+      const ms = await sender.ping(address, { size: 1000 });
+      expect(ms !== null, `network ${vni}: ping ${address}: ${ms?.toFixed(2) ?? 'no answer in 1000'} ms`);
     }
+    const before = seen();
+    for (let sent = 0; sent < BURST; await pause(0)) {
+      for (let i = 0; i < 64 && sender.sendUdp('10.0.0.3', 7, new Uint8Array(1000)) && ++sent < BURST; i++);
+    }
+    for (let i = 0; i < 300 && receiver.counts.datagrams < BURST; i++) await pause(10);
+    const arrived = receiver.counts.datagrams;
+    expect(arrived === BURST, `network ${vni}: ${arrived} of ${BURST} datagrams arrived`);
+    expect(seen() - before === arrived, `network ${vni}: the same addresses elsewhere saw none of them`);
   }
-  const [[sender], [receiver, ...strangers]] = endpoints;
-  const before = strangers.map(({ counts }) => counts.frames);
-  for (let sent = 0; sent < BURST; await pause(0)) {
-    for (let i = 0; i < 64 && sent < BURST; i++)
-      if (sender.sendUdp('10.0.0.3', 7, new Uint8Array(1000))) sent++;
-  }
-  for (let i = 0; i < 200 && receiver.counts.datagrams < BURST; i++) await pause(10);
-  expect(
-    receiver.counts.datagrams === BURST,
-    `burst: ${receiver.counts.datagrams} of ${BURST} datagrams arrived`,
-  );
-  const leaked = strangers.filter(({ counts }, n) => counts.frames !== before[n]).length;
-  expect(leaked === 0, 'the same addresses in the other networks saw nothing of it');
 } catch (error) {
   expect(false, (error as Error).message);
 }
-console.table(
-  overlays.flatMap((overlay, host) => overlay.ports().map((row) => ({ host: HOSTS[host], ...row }))),
-);
-for (const [host, overlay] of overlays.entries()) console.log(`${HOSTS[host]} dropped:`, overlay.drops());
-for (const overlay of overlays) await overlay.stop();
-console.log(`What the underlay carried: tcpdump -n -r ${values.capture}`);
+for (const [host, overlay] of overlays.entries()) {
+  console.table(overlay.ports());
+  console.log(`${HOSTS[host]} dropped:`, overlay.drops());
+  await overlay.stop();
+}
+writeFileSync(`${capture}-esp.keys`, [...keys, ''].join('\n'), { mode: 0o600 });
+console.log(`Look at ${capture}.pcapng and ${capture}-esp.pcapng (keys: ${capture}-esp.keys)`);

@@ -24,6 +24,8 @@ export { Ring } from './core/ring.ts';
 export { Ageing } from './elements/ageing.ts';
 export { Bridge } from './elements/bridge.ts';
 export { Dispatch } from './elements/dispatch.ts';
+export { EspOpen } from './elements/esp-open.ts';
+export { EspSeal } from './elements/esp-seal.ts';
 export { Guard } from './elements/guard.ts';
 export { Meter } from './elements/meter.ts';
 export { NeighborSuppress } from './elements/neighbor-suppress.ts';
@@ -58,6 +60,10 @@ export { Capture } from './io/wrap/capture.ts';
 export { Faults } from './io/wrap/faults.ts';
 export { PortTrace } from './io/wrap/trace.ts';
 export {
+  type EncryptedPeer,
+  type EspConfig,
+  type KeyChannel,
+  KeyDirectory,
   type LocalConfig,
   type NetworkConfig,
   Overlay,

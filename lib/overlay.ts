@@ -20,19 +20,23 @@
  * from the remotes that a network names.
  */
 import * as ip from '../codecs/ip.ts';
+import { chooseProvider } from '../crypto/choose.ts';
+import { Sad } from '../crypto/sad.ts';
 import { type Context, createContext } from './core/context.ts';
 import { DROPS } from './core/drop.ts';
 import { Engine, type Steppable } from './core/engine.ts';
 import type { Port } from './io/port.ts';
 import { UdpPort } from './io/udp.ts';
-import { compile } from './overlay/compile.ts';
-import { check, type OverlayConfig, overhead, type Wanted } from './overlay/config.ts';
+import { compile, type EspParts } from './overlay/compile.ts';
+import { check, type OverlayConfig, type Wanted, type WantedLocal } from './overlay/config.ts';
 import { Intent } from './overlay/intent.ts';
+import { Keys } from './overlay/keys.ts';
 import { Fdb } from './tables/fdb.ts';
 import { NeighborTable } from './tables/neighbor.ts';
 import { VtepTable } from './tables/vtep.ts';
 
 export type {
+  EspConfig,
   LocalConfig,
   NetworkConfig,
   OverlayConfig,
@@ -40,6 +44,7 @@ export type {
   RemoteConfig,
   StaticConfig,
 } from './overlay/config.ts';
+export { type KeyChannel, KeyDirectory } from './overlay/key-channel.ts';
 
 /** Sizes and parts that are fixed when an overlay is made. */
 export interface OverlayParts extends Partial<Context> {
@@ -49,6 +54,13 @@ export interface OverlayParts extends Partial<Context> {
   readonly neighbors?: number;
   /** Milliseconds after which a MAC address that is not seen is forgotten, 10,000..1,000,000,000. Default 300,000. */
   readonly ageing?: number;
+}
+
+/** A remote of encrypted networks. */
+export interface EncryptedPeer {
+  readonly address: string;
+  /** Whether there are keys to send with. Until then what goes to it is dropped as `no-sa`. */
+  readonly ready: boolean;
 }
 
 /** What one port has carried. */
@@ -76,6 +88,8 @@ export class Overlay implements Steppable {
   #wanted: Wanted;
   #open = false;
   readonly #underlay: Port;
+  readonly #espUnderlay: Port | null;
+  #esp: EspParts | null = null;
   readonly #seed: number;
   readonly #intent: Intent;
   #queue: Promise<void> = Promise.resolve();
@@ -93,15 +107,10 @@ export class Overlay implements Steppable {
     });
     this.neighbors = new NeighborTable({ capacity: parts.neighbors ?? 65536, seed: this.#seed });
     const { local } = this.#wanted;
-    this.#underlay =
-      local.underlay ??
-      new UdpPort({
-        address: ip.format(local.address),
-        port: local.port,
-        mtu: local.mtu - overhead(local.address) + 8 + 14,
-      });
+    this.#underlay = local.underlay ?? socket(local, local.port, 'udp');
     this.peers = this.#underlay.peers ?? new VtepTable();
-    this.espPeers = local.esp?.underlay?.peers ?? new VtepTable();
+    this.#espUnderlay = local.esp && (local.esp.underlay ?? socket(local, local.esp.port, 'esp'));
+    this.espPeers = this.#espUnderlay?.peers ?? new VtepTable();
     this.#intent = new Intent(this.fdb, this.neighbors, this.peers, this.espPeers);
   }
 
@@ -119,7 +128,10 @@ export class Overlay implements Steppable {
 
   /** Opens the ports without running: for a simulation that calls `step`. Rejects with a PortError. */
   async open(): Promise<void> {
-    await this.#enqueue(() => this.#apply(this.#wanted));
+    await this.#enqueue(async () => {
+      this.#esp ??= await this.#makeEsp();
+      await this.#apply(this.#wanted);
+    });
     this.#open = true;
   }
 
@@ -150,6 +162,8 @@ export class Overlay implements Steppable {
   async stop(): Promise<void> {
     this.engine.stop();
     await this.#enqueue(() => this.engine.graph.close());
+    this.#esp?.keys.close();
+    this.#esp = null;
     this.#open = false;
   }
 
@@ -169,7 +183,15 @@ export class Overlay implements Steppable {
     return out;
   }
 
-  /** What every port has carried, the underlay first. */
+  /** The remotes of encrypted networks, and whether packets can go to them. */
+  encryptedPeers(): EncryptedPeer[] {
+    return [...this.espPeers.entries()].map(([peer, { address }]) => ({
+      address: ip.format(address),
+      ready: this.#esp?.keys.ready(peer) ?? false,
+    }));
+  }
+
+  /** What every port has carried, the underlays first. */
   ports(): PortCounts[] {
     const row = (name: string, vni: number | null, { stats }: Port): PortCounts => ({
       name,
@@ -183,7 +205,8 @@ export class Overlay implements Steppable {
     const local = this.#wanted.networks.flatMap(({ vni, ports }) =>
       ports.map(({ port }) => row(port.name, vni, port)),
     );
-    return [row('underlay', null, this.#underlay), ...local];
+    const esp = this.#espUnderlay === null ? [] : [row('esp-underlay', null, this.#espUnderlay)];
+    return [row('underlay', null, this.#underlay), ...esp, ...local];
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {
@@ -192,19 +215,58 @@ export class Overlay implements Steppable {
     return done;
   }
 
+  /** Keys, their database and the port of encrypted networks; null where the description has no secret. */
+  async #makeEsp(): Promise<EspParts | null> {
+    const { local } = this.#wanted;
+    if (local.esp === null || this.#espUnderlay === null) return null;
+    const force = local.esp.provider;
+    const { provider, refused } = await chooseProvider(force === null ? {} : { force });
+    const { clock, log } = this.context;
+    for (const { name, reason } of refused) log.info(`ESP without ${name}: ${reason}`);
+    log.info(`ESP by ${provider.name}`);
+    const sad = new Sad();
+    const { channel } = local.esp;
+    const keys = new Keys({ local, provider, channel, peers: this.espPeers, sad, clock, log });
+    return { underlay: this.#espUnderlay, sad, keys, onRekey: () => keys.rekey() };
+  }
+
   async #apply(wanted: Wanted): Promise<void> {
     await this.#intent.change(wanted, () =>
       this.engine.apply(
-        compile(wanted, { underlay: this.#underlay, intent: this.#intent, seed: this.#seed, esp: null }),
+        compile(wanted, {
+          underlay: this.#underlay,
+          intent: this.#intent,
+          seed: this.#seed,
+          esp: this.#esp,
+        }),
       ),
     );
     this.#wanted = wanted;
   }
 }
 
+/** The UDP socket of this host on a port. */
+function socket({ address, mtu }: WantedLocal, port: number, name: string): UdpPort {
+  return new UdpPort({
+    address: ip.format(address),
+    port,
+    name,
+    mtu: mtu - (address.family === 4 ? 28 : 48),
+  });
+}
+
 function checkSameLocal(now: Wanted, wanted: Wanted): void {
-  const key = ({ local }: Wanted) => [ip.format(local.address), local.port, local.mtu].join();
-  if (key(now) !== key(wanted) || now.local.underlay !== wanted.local.underlay) {
+  const key = ({ local }: Wanted) => [
+    ip.format(local.address),
+    local.port,
+    local.mtu,
+    local.underlay,
+    local.esp?.port,
+    local.esp?.underlay,
+    local.esp?.secret.join(),
+  ];
+  const theirs = key(wanted);
+  if (key(now).some((part, i) => part !== theirs[i])) {
     throw new RangeError('"local" cannot change while the overlay exists: stop it and make another');
   }
 }

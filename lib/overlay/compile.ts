@@ -15,6 +15,7 @@
  * the plain underlay, and what comes from there for it is dropped as clear text.
  */
 
+import { PORT } from '../../codecs/vxlan.ts';
 import type { Sad } from '../../crypto/sad.ts';
 import { type ElementClass, type GraphConfig, type Links, type NodeSpec, node } from '../core/graph.ts';
 import { Ageing } from '../elements/ageing.ts';
@@ -23,6 +24,7 @@ import { Dispatch } from '../elements/dispatch.ts';
 import { EspOpen } from '../elements/esp-open.ts';
 import { EspSeal } from '../elements/esp-seal.ts';
 import { Guard } from '../elements/guard.ts';
+import { KeyExchange } from '../elements/key-exchange.ts';
 import { Meter } from '../elements/meter.ts';
 import { NeighborSuppress } from '../elements/neighbor-suppress.ts';
 import { TooBig } from '../elements/too-big.ts';
@@ -31,6 +33,7 @@ import { VxlanEncap } from '../elements/vxlan-encap.ts';
 import { DATAGRAM, type Port } from '../io/port.ts';
 import type { Wanted, WantedEsp, WantedNetwork } from './config.ts';
 import type { Intent } from './intent.ts';
+import type { Keys } from './keys.ts';
 
 /** What a graph is compiled for, beside the description. */
 export interface Parts {
@@ -45,10 +48,9 @@ export interface Parts {
 export interface EspParts {
   readonly underlay: Port;
   readonly sad: Sad;
+  readonly keys: Keys;
   /** Called when the key for a peer asks to be replaced. */
   readonly onRekey: (peer: number) => void;
-  /** The element that takes what shares the port with ESP, and its name for an output `out` to the port. */
-  readonly control: { readonly element: ElementClass; readonly options: unknown };
 }
 
 /** The graph of a description whose numbers `parts.intent` has given out. */
@@ -114,7 +116,7 @@ class Compiler {
     const { esp: parts, intent } = this.#parts;
     const networks = this.#wanted.networks.filter(({ encrypted }) => encrypted);
     if (parts === null || local.esp === null || networks.length === 0) return;
-    const { sad, underlay, onRekey, control } = parts;
+    const { sad, underlay, onRekey, keys } = parts;
     const both = {
       sad,
       vteps: intent.espPeers,
@@ -123,7 +125,7 @@ class Compiler {
     };
     this.#nodes['esp-underlay'] = { port: underlay, to: { out: 'esp-open' } };
     this.#nodes['esp-open'] = node(EspOpen, both, { out: 'esp-decap', control: 'esp-keys' });
-    this.#nodes['esp-keys'] = node(control.element, control.options, { out: 'esp-underlay' });
+    this.#nodes['esp-keys'] = node(KeyExchange, { keys }, { out: 'esp-underlay' });
     this.#nodes['esp-seal'] = node(EspSeal, { ...both, onRekey }, { out: 'esp-underlay' });
     this.#nodes['esp-decap'] = node(
       VxlanDecap,
@@ -215,6 +217,6 @@ function espLocal({ local }: Wanted, { port, carrier }: WantedEsp) {
   return {
     local: { address: local.address, port, ...(local.mac && { mac: local.mac }) },
     carrier,
-    vxlanPort: local.port,
+    vxlanPort: local.port === 0 ? PORT : local.port,
   };
 }

@@ -8,8 +8,10 @@ import type * as mac from '../../codecs/mac.ts';
 import { MAX_VNI, PORT } from '../../codecs/vxlan.ts';
 import type { Algorithm } from '../../crypto/aead.ts';
 import type { ProviderName } from '../../crypto/choose.ts';
+import type { LoggedKey } from '../../crypto/epoch.ts';
 import { maxPayload } from '../../crypto/esp.ts';
 import { DATAGRAM, ETHERNET, type Port } from '../io/port.ts';
+import type { KeyChannel } from './key-channel.ts';
 import { aMac, anIp, flag, integer, list, object, oneOf, show, unique } from './values.ts';
 
 /** An overlay on this host. */
@@ -52,6 +54,12 @@ export interface EspConfig {
   readonly algorithm?: Algorithm;
   /** What does the cryptography. Default: the fastest that works here. */
   readonly provider?: ProviderName;
+  /** How public keys travel between the hosts: for hosts in one process, a {@link KeyDirectory} that they share. */
+  readonly channel: KeyChannel;
+  /** Milliseconds after which keys are replaced. Default 12 hours. */
+  readonly period?: number;
+  /** Is told every key that is derived, for captures that are to be looked into. Whoever has it reads all. */
+  readonly onKeys?: (key: LoggedKey) => void;
 }
 
 /** One network: an Ethernet segment that reaches over hosts. */
@@ -142,6 +150,9 @@ export interface WantedEsp {
   readonly carrier: 'udp' | 'ip';
   readonly algorithm: Algorithm;
   readonly provider: ProviderName | null;
+  readonly channel: KeyChannel;
+  readonly period: number | null;
+  readonly onKeys: ((key: LoggedKey) => void) | null;
 }
 
 export interface WantedRemote {
@@ -180,7 +191,17 @@ export interface WantedNetwork {
 }
 
 const LOCAL_FIELDS = ['address', 'port', 'mtu', 'underlay', 'mac', 'strictReserved', 'zeroChecksum6', 'esp'];
-const ESP_FIELDS = ['secret', 'port', 'underlay', 'carrier', 'algorithm', 'provider'];
+const ESP_FIELDS = [
+  'secret',
+  'port',
+  'underlay',
+  'carrier',
+  'algorithm',
+  'provider',
+  'channel',
+  'period',
+  'onKeys',
+];
 const NETWORK_FIELDS = [
   'vni',
   'mtu',
@@ -240,6 +261,9 @@ function checkEsp(config: EspConfig, address: ip.Ip, mtu: number): WantedEsp {
     const got = secret instanceof Uint8Array ? `${secret.length} bytes` : show(secret);
     throw new TypeError(`"local.esp.secret" expected at least ${MIN_SECRET} bytes, got ${got}`);
   }
+  if (typeof config.channel?.publish !== 'function') {
+    throw new TypeError('"local.esp.channel" expected a KeyChannel, got none');
+  }
   const underlay = config.underlay ?? null;
   const carrier = oneOf('local.esp.carrier', config.carrier ?? 'udp', ['udp', 'ip']);
   if (carrier === 'ip' && (underlay === null || underlay.medium === DATAGRAM)) {
@@ -256,6 +280,9 @@ function checkEsp(config: EspConfig, address: ip.Ip, mtu: number): WantedEsp {
     carrier,
     algorithm: oneOf('local.esp.algorithm', config.algorithm ?? 'aes-128-gcm', ESP_ALGORITHMS),
     provider: provider === undefined ? null : oneOf('local.esp.provider', provider, PROVIDERS),
+    channel: config.channel,
+    period: config.period === undefined ? null : integer('local.esp.period', config.period, 100, 2 ** 31),
+    onKeys: config.onKeys ?? null,
   };
 }
 
@@ -282,7 +309,7 @@ function encryptedMtu({ mtu, carrier }: WantedEsp, { family }: ip.Ip): number {
 }
 
 /** Bytes that VXLAN adds to an inner IP packet: outer IP and UDP, VXLAN, inner Ethernet: 50, or 70 over IPv6. */
-export function overhead(address: ip.Ip): number {
+function overhead(address: ip.Ip): number {
   return udpOverhead(address) + 8 + 14;
 }
 
