@@ -49,7 +49,6 @@ function expect(ok: boolean, text: string): void {
   if (!ok) process.exitCode = 1;
 }
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
 try {
   for (const overlay of overlays) await overlay.start();
   const ready = () => overlays.every((overlay) => overlay.encryptedPeers().every((peer) => peer.ready));
