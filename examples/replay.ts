@@ -1,21 +1,20 @@
 /**
- * Replays a capture through an overlay: its frames enter at one host, cross a VXLAN tunnel over real UDP
- * sockets on 127.0.0.1 and 127.0.0.2, and what leaves at the other host is written to a capture.
+ * Replays a capture through an overlay: its frames enter at one host, cross a VXLAN tunnel (in memory, so that
+ * none is lost however fast they come), and what leaves at the other host is written to a capture.
  *
- *     node dist/examples/replay.js traffic.pcap [--out replayed.pcapng] [--vni 42] [--port 14789] [--speed 10]
+ *     node dist/examples/replay.js traffic.pcap [--out replayed.pcapng] [--vni 42] [--speed 10]
  *
  * With --speed the frames are as far apart as they were captured, that many times faster; without, they
  * follow each other at once. It ends with what was sent, delivered and dropped; exit code 0 if nothing was lost.
  */
 import { parseArgs } from 'node:util';
-import { Overlay, PcapReader, PcapWriter } from 'packetweave';
+import { MemoryUnderlay, Overlay, PcapReader, PcapWriter } from 'packetweave';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     out: { type: 'string', default: 'replayed.pcapng' },
     vni: { type: 'string', default: '42' },
-    port: { type: 'string', default: '14789' },
     speed: { type: 'string' },
   },
 });
@@ -27,17 +26,18 @@ const reader = new PcapReader({ path, ...pace });
 const writer = new PcapWriter({ path: values.out });
 
 /** One host of the overlay. Frames of a capture may be of any size, so the underlay is a jumbo one. */
+const network = new MemoryUnderlay();
 function host(address: string, remote: string, port: PcapReader | PcapWriter): Overlay {
   return new Overlay({
-    local: { address, port: Number(values.port), mtu: 9000 },
+    local: { address, underlay: network.port(address, { mtu: 9000, capacity: 65536 }) },
     networks: [
       { vni: Number(values.vni), remotes: [remote], ports: [{ port }], learning: false, vlan: 'keep' },
     ],
   });
 }
 
-const from = host('127.0.0.1', '127.0.0.2', reader);
-const to = host('127.0.0.2', '127.0.0.1', writer);
+const from = host('192.0.2.1', '192.0.2.2', reader);
+const to = host('192.0.2.2', '192.0.2.1', writer);
 await to.start();
 await from.start();
 await reader.ended;

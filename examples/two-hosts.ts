@@ -10,36 +10,34 @@ import { Capture, Endpoint, KeyDirectory, Overlay, UdpPort } from 'packetweave';
 import type { LoggedKey } from 'packetweave/crypto/epoch';
 import { tsharkLine } from 'packetweave/crypto/key-log';
 
-const { values } = parseArgs({
-  options: { port: { type: 'string' }, 'esp-port': { type: 'string' }, capture: { type: 'string' } },
-});
+const text = { type: 'string' } as const;
+const { values } = parseArgs({ options: { port: text, 'esp-port': text, capture: text } });
 const [port, espPort] = [Number(values.port ?? 4789), Number(values['esp-port'] ?? 4500)];
-const capture = values.capture ?? 'underlay';
+const { capture = 'underlay' } = values;
 const HOSTS = ['127.0.0.1', '127.0.0.2'];
 const NETWORKS = [{ vni: 100 }, { vni: 200 }, { vni: 300, encrypted: true }];
 const BURST = 5000;
-const identity = (host: number) => {
-  return { mac: `02:42:0a:00:00:0${host + 2}`, addresses: [`10.0.0.${host + 2}`, `fd00::${host + 2}`] };
-};
+const addresses = (host: number) => [`10.0.0.${host + 2}`, `fd00::${host + 2}`];
+const identity = (host: number) => ({ mac: `02:42:0a:00:00:0${host + 2}`, addresses: addresses(host) });
 const endpoints = HOSTS.map((_, host) =>
   NETWORKS.map(({ vni }) => new Endpoint({ name: `${vni}`, mtu: 1400, ...identity(host) })),
 );
 const channel = new KeyDirectory(); // how the hosts tell each other their public keys
 const keys = new Set<string>();
 /** A socket, and around the first host's, which sees both directions, a capture. */
-function underlay(address: string, number: number, file: string): UdpPort | Capture {
-  const socket = new UdpPort({ address, port: number });
-  return address === HOSTS[1] ? socket : new Capture(socket, { to: file, local: { address, port: number } });
+function underlay(address: string, port: number, to: string): UdpPort | Capture {
+  const socket = new UdpPort({ address, port });
+  return address === HOSTS[1] ? socket : new Capture(socket, { to, local: { address, port } });
 }
 const overlays = HOSTS.map((address, host) => {
   const onKeys = (key: LoggedKey) => keys.add(tsharkLine(key));
   const esp = { secret: 'only an example: never do this', port: espPort, channel, onKeys };
   const plain = { address, port, underlay: underlay(address, port, `${capture}.pcapng`) };
-  const remotes = [HOSTS[1 - host]];
   return new Overlay({
     local: { ...plain, esp: { ...esp, underlay: underlay(address, espPort, `${capture}-esp.pcapng`) } },
     networks: NETWORKS.map((network, n) => {
-      return { ...network, remotes, ports: [{ port: endpoints[host][n], ...identity(host) }] };
+      const ports = [{ port: endpoints[host][n], ...identity(host) }];
+      return { ...network, remotes: [HOSTS[1 - host]], ports };
     }),
   });
 });
@@ -55,7 +53,7 @@ try {
   for (let i = 0; i < 500 && !ready(); i++) await pause(10);
   for (const [n, { vni }] of NETWORKS.entries()) {
     const [sender, receiver] = [endpoints[0][n], endpoints[1][n]];
-    for (const address of identity(1).addresses) {
+    for (const address of addresses(1)) {
       const ms = await sender.ping(address, { size: 1000 });
       expect(ms !== null, `network ${vni}: ping ${address}: ${ms?.toFixed(2) ?? 'no answer in 1000'} ms`);
     }

@@ -1,10 +1,12 @@
 /** The examples as a user runs them: what was built, as programs of their own. */
-import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, spawnSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { readCapture } from '../../codecs/capture-reader.ts';
+import { has, skip } from '../gen/skip.ts';
 
 const root = new URL('../../', import.meta.url).pathname;
 const folder = mkdtempSync(join(tmpdir(), 'packetweave-'));
@@ -40,23 +42,51 @@ t.test('every example has fewer than 80 lines', async (t) => {
 });
 
 t.test('two-hosts', async (t) => {
-  const { code, stdout, stderr } = await run('two-hosts', '--port', '14790', '--capture', 'underlay.pcapng');
+  const { code, stdout, stderr } = await run('two-hosts', '--port', '14790', '--esp-port', '14890');
   t.equal(code, 0, stderr);
   t.notMatch(stdout, /FAIL/);
-  t.match(stdout, /burst: 10000 of 10000 datagrams arrived/);
-  const { packets, error } = readCapture(readFileSync(join(folder, 'underlay.pcapng')));
-  t.equal(error, null);
-  t.ok(packets.length > 10_000);
+  for (const vni of [100, 200, 300]) t.match(stdout, `network ${vni}: 5000 of 5000 datagrams arrived`);
+  const plain = readCapture(readFileSync(join(folder, 'underlay.pcapng')));
+  t.equal(plain.error, null);
+  t.ok(plain.packets.length > 10_000);
+  const sealed = readCapture(readFileSync(join(folder, 'underlay-esp.pcapng')));
+  t.ok(sealed.packets.length > 5000);
+  const zeros = Buffer.alloc(64);
+  const clear = (packets: typeof plain.packets) =>
+    packets.filter(({ bytes }) => Buffer.from(bytes).includes(zeros));
+  t.ok(clear(plain.packets).length >= 10_000, 'the payload of plain networks is in the capture');
+  t.equal(clear(sealed.packets).length, 0, 'that of the encrypted one is not');
+});
+
+t.test('tshark looks into the encrypted network, given the keys', async (t) => {
+  if (!has('tshark')) return skip(t, 'tshark is not installed');
+  const lines = readFileSync(join(folder, 'underlay-esp.keys'), 'utf8').split('\n').filter(Boolean);
+  const keys = lines.flatMap((line) => ['-o', `uat:esp_sa:${line}`]);
+  const ports = ['-d', 'udp.port==14890,udpencap', '-d', 'udp.port==14790,vxlan'];
+  const fields = ['-T', 'fields', '-e', 'vxlan.vni', '-e', 'icmp.type'];
+  const args = [
+    '-r',
+    'underlay-esp.pcapng',
+    '-n',
+    '-o',
+    'esp.enable_encryption_decode:TRUE',
+    ...ports,
+    ...keys,
+    ...fields,
+  ];
+  const { stdout } = spawnSync('tshark', ['-c', '4', ...args], { cwd: folder, encoding: 'utf8' });
+  t.same(stdout.split('\n').slice(0, 4), ['300\t', '300\t', '300\t8', '300\t0']);
 });
 
 t.test('two-hosts tells what to do about a busy port', async (t) => {
-  const { createSocket } = await import('node:dgram');
   const socket = createSocket('udp4');
   await new Promise<void>((resolve) => socket.bind(14791, '127.0.0.2', resolve));
   t.teardown(() => socket.close());
-  const { code, stdout } = await run('two-hosts', '--port', '14791', '--capture', 'busy.pcapng');
+  const args = ['--port', '14791', '--esp-port', '14891', '--capture', 'busy'];
+  const { code, stdout } = await run('two-hosts', ...args);
   t.equal(code, 1);
-  t.match(stdout, /FAIL.*127\.0\.0\.2.*14791/);
+  t.match(stdout, /FAIL.*14791/);
+  t.match(stdout, /FAIL.*127\.0\.0\.2/);
 });
 
 t.test('switch', async (t) => {
@@ -84,8 +114,7 @@ t.test('switch over files', async (t) => {
 });
 
 t.test('replay, and sniff of what was replayed', async (t) => {
-  if (!existsSync(join(folder, 'underlay.pcapng'))) await run('two-hosts', '--port', '14790');
-  const replayed = await run('replay', 'underlay.pcapng', '--port', '14792', '--out', 'replayed.pcapng');
+  const replayed = await run('replay', 'underlay.pcapng', '--out', 'replayed.pcapng');
   t.equal(replayed.code, 0, replayed.stdout + replayed.stderr);
   const packets = (name: string) =>
     readCapture(readFileSync(join(folder, name))).packets.map(({ bytes }) =>
