@@ -3,7 +3,7 @@
  *
  *     node dist/examples/sniff.js underlay.pcapng --vni 100
  *     node dist/examples/sniff.js eth0 --port 4789 --count 20      (live: needs libpcap and privilege)
- * Filters, all of which must fit: --address A, --port N (TCP, UDP or SCTP), --vni N; inner and outer headers count.
+ * All filters must fit: --address A, --port N, --vni N, inner or outer. --vxlan N: one more UDP port of VXLAN.
  */
 import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -20,7 +20,7 @@ import * as vxlan from 'packetweave/codecs/vxlan';
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: Object.fromEntries(
-    ['address', 'port', 'vni', 'count'].map((name) => [name, { type: 'string' as const }]),
+    ['address', 'port', 'vni', 'vxlan', 'count'].map((name) => [name, { type: 'string' as const }]),
   ),
 });
 const [source] = positionals;
@@ -30,7 +30,7 @@ const port = existsSync(source) ? new PcapReader({ path: source }) : new PcapLiv
 let left = Number(values.count ?? Infinity);
 
 class Print extends Element {
-  readonly #layers = new layer.Layers();
+  readonly #layers = new layer.Layers({ vxlanPorts: [vxlan.PORT, Number(values.vxlan ?? vxlan.PORT_LINUX)] });
 
   push(batch: Batch): void {
     for (let i = 0; i < batch.length; i++) {
@@ -39,7 +39,7 @@ class Print extends Element {
       dissect(p.view, p.start, p.end, this.#layers, linkType);
       if (left > 0 && this.#fits(p.view)) {
         left--;
-        console.log(format(p.view, p.start, p.end, { link: true, linkType }));
+        console.log(format(p.view, p.start, p.end, { link: true, linkType, layers: this.#layers }));
       }
       p.pool.give(p);
     }
