@@ -24,7 +24,7 @@ function run(name: string, ...args: string[]): Promise<Outcome> {
     execFile(
       process.execPath,
       [join(root, 'dist/examples', `${name}.js`), ...args],
-      { cwd: folder, timeout: 60_000 },
+      { cwd: folder, timeout: 60_000, maxBuffer: 64 << 20 },
       (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
     );
