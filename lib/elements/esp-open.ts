@@ -10,7 +10,7 @@
  * non-ESP marker leave by `control`, marker taken off.
  */
 import * as espHeader from '../../codecs/esp.ts';
-import { format, type Ip } from '../../codecs/ip.ts';
+import { format } from '../../codecs/ip.ts';
 import * as udp from '../../codecs/udp.ts';
 import * as esp from '../../crypto/esp.ts';
 import * as result from '../../crypto/result.ts';
@@ -69,11 +69,9 @@ export class EspOpen extends Element {
   #sad: Sad;
   #vteps: VtepTable;
   #outer: OuterReader | null = null;
-  #local: Ip;
   #udp = true;
   #vxlanPort = 4789;
-  #sums: number[] = [];
-  #version = NONE;
+  #sums: transport.AddressSums;
   /** When each reason was told last. */
   readonly #told: number[] = drops.DROPS.map(() => Number.NEGATIVE_INFINITY);
 
@@ -83,7 +81,7 @@ export class EspOpen extends Element {
     super(context, name, COUNTERS);
     this.#sad = options.sad;
     this.#vteps = options.vteps;
-    this.#local = options.local.address;
+    this.#sums = new transport.AddressSums(options.vteps, options.local.address);
     this.#use(options, outer);
   }
 
@@ -94,7 +92,6 @@ export class EspOpen extends Element {
 
   override push(batch: Batch): void {
     const { packets, length } = batch;
-    if (this.#version !== this.#vteps.version) this.#addresses();
     let n = 0;
     for (let i = 0; i < length; i++) {
       const p = packets[i];
@@ -150,7 +147,7 @@ export class EspOpen extends Element {
   /** Takes the UDP header off; the packet has to be one for VXLAN. */
   #strip(p: Packet): number {
     const { view: v, start } = p;
-    if (!transport.accepts(v, start, p.end, this.#vxlanPort, this.#sums[p.peer])) return drops.BAD_TRAILER;
+    if (!transport.accepts(v, start, p.end, this.#vxlanPort, this.#sums.of(p.peer))) return drops.BAD_TRAILER;
     p.end = start + udp.length(v, start);
     p.start = start + udp.SIZE;
     return PASS;
@@ -167,22 +164,13 @@ export class EspOpen extends Element {
     this.drop(p, reason);
   }
 
-  #addresses(): void {
-    this.#version = this.#vteps.version;
-    this.#sums = [];
-    for (const [peer, { address }] of this.#vteps.entries()) {
-      this.#sums[peer] = transport.addressSum(this.#local, address);
-    }
-  }
-
   #use(options: EspOpenOptions, outer: OuterReader | null): void {
     this.#sad = options.sad;
     this.#vteps = options.vteps;
-    this.#local = options.local.address;
+    this.#sums = new transport.AddressSums(options.vteps, options.local.address);
     this.#outer = outer;
     this.#udp = options.carrier !== 'ip';
     this.#vxlanPort = options.vxlanPort ?? 4789;
-    this.#version = NONE;
   }
 }
 

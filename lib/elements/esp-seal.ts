@@ -11,7 +11,6 @@
  * IP or ETHERNET port; and IP protocol 50 on IP and ETHERNET ports.
  */
 
-import type { Ip } from '../../codecs/ip.ts';
 import * as udp from '../../codecs/udp.ts';
 import * as esp from '../../crypto/esp.ts';
 import { EXHAUSTED, NO_KEY, OK } from '../../crypto/result.ts';
@@ -54,12 +53,9 @@ export class EspSeal extends Element {
   #sad: Sad;
   #vteps: VtepTable;
   #outer: OuterWriter | null = null;
-  #local: Ip;
   #vxlanPort = 4789;
   #onRekey: (peer: number) => void = () => {};
-  /** Sums of both addresses by peer, and the version of the table that they belong to. */
-  #sums: number[] = [];
-  #version = NONE;
+  #sums: transport.AddressSums;
   /** SPI of the key of each peer that has asked to be replaced. */
   readonly #asked: number[] = [];
 
@@ -69,7 +65,7 @@ export class EspSeal extends Element {
     super(context, name, COUNTERS);
     this.#sad = options.sad;
     this.#vteps = options.vteps;
-    this.#local = options.local.address;
+    this.#sums = new transport.AddressSums(options.vteps, options.local.address);
     this.#use(options, outer);
   }
 
@@ -80,7 +76,6 @@ export class EspSeal extends Element {
 
   override push(batch: Batch): void {
     const { packets, length } = batch;
-    if (this.#version !== this.#vteps.version) this.#addresses();
     let n = 0;
     for (let i = 0; i < length; i++) {
       const p = packets[i];
@@ -102,7 +97,7 @@ export class EspSeal extends Element {
     // Each segment of a super-frame is sealed on its own: somebody has to take it apart before.
     if (p.gsoType !== GSO_NONE || p.csumStart !== NONE) return TOO_BIG;
     const end = p.end;
-    transport.write(p.view, p.start, end, p.hash, this.#vxlanPort, this.#sums[peer]);
+    transport.write(p.view, p.start, end, p.hash, this.#vxlanPort, this.#sums.of(peer));
     const start = p.start - udp.SIZE;
     const result = esp.seal(sa, p.bytes, p.view, start, end, udp.PROTOCOL);
     if (sa.rekey || result === EXHAUSTED) this.#ask(peer, sa.spi);
@@ -119,22 +114,13 @@ export class EspSeal extends Element {
     this.#onRekey(peer);
   }
 
-  #addresses(): void {
-    this.#version = this.#vteps.version;
-    this.#sums = [];
-    for (const [peer, { address }] of this.#vteps.entries()) {
-      this.#sums[peer] = transport.addressSum(this.#local, address);
-    }
-  }
-
   #use(options: EspSealOptions, outer: OuterWriter | null): void {
     this.#sad = options.sad;
     this.#vteps = options.vteps;
-    this.#local = options.local.address;
+    this.#sums = new transport.AddressSums(options.vteps, options.local.address);
     this.#outer = outer;
     this.#vxlanPort = options.vxlanPort ?? 4789;
     this.#onRekey = options.onRekey ?? (() => {});
-    this.#version = NONE;
   }
 }
 

@@ -9,12 +9,14 @@ import { add, sum } from '../../codecs/checksum.ts';
 import { OK } from '../../codecs/fault.ts';
 import type { Ip } from '../../codecs/ip.ts';
 import * as udp from '../../codecs/udp.ts';
+import { NONE } from '../core/packet.ts';
+import type { VtepTable } from '../tables/vtep.ts';
 
 /** First source port of the dynamic range (RFC 7348 section 5). */
 const FIRST_PORT = 0xc000;
 const PORT_MASK = 0x3fff;
 
-/** Writes the header in front of the payload `at..end`; `addresses` is {@link addressSum} of both ends. */
+/** Writes the header in front of the payload `at..end`; `addresses` is what {@link AddressSums} has for the peer. */
 export function write(
   v: DataView,
   at: number,
@@ -37,9 +39,34 @@ export function accepts(v: DataView, at: number, end: number, port: number, addr
   return addresses < 0 || udp.verifyChecksum(v, at, add(addresses, add(udp.PROTOCOL, udp.length(v, at))));
 }
 
-/** The part of a pseudo header's sum that is the same for all packets between two hosts; -1 over IPv4, where
- * no checksum is needed. */
-export function addressSum(a: Ip, b: Ip): number {
+/**
+ * For each peer the part of a pseudo header's sum that is the same for all packets between it and this host;
+ * -1 over IPv4, where no checksum is needed.
+ */
+export class AddressSums {
+  readonly #vteps: VtepTable;
+  readonly #local: Ip;
+  #sums: number[] = [];
+  #version = NONE;
+
+  constructor(vteps: VtepTable, local: Ip) {
+    this.#vteps = vteps;
+    this.#local = local;
+  }
+
+  of(peer: number): number {
+    if (this.#version !== this.#vteps.version) this.#follow();
+    return this.#sums[peer];
+  }
+
+  #follow(): void {
+    this.#version = this.#vteps.version;
+    this.#sums = [];
+    for (const [peer, { address }] of this.#vteps.entries()) this.#sums[peer] = sumOf(this.#local, address);
+  }
+}
+
+function sumOf(a: Ip, b: Ip): number {
   if (a.family === 4) return -1;
   const v = new DataView(new ArrayBuffer(32));
   for (const [i, word] of [...a.words, ...b.words].entries()) v.setUint32(4 * i, word);
