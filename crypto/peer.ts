@@ -52,6 +52,8 @@ export class Peer {
     for (const epoch of epochs) {
       if (epoch.number <= this.knows) return;
       for (const theirs of this.live) {
+        // What an earlier life of it knew, this one has forgotten.
+        if (!equal(theirs.boot, this.live[0].boot)) continue;
         if (epoch.association(theirs)?.inbound.heard) this.knows = Math.max(this.knows, epoch.number);
       }
     }
