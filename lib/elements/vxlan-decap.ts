@@ -105,10 +105,38 @@ export class VxlanDecap extends Element {
 
   override push(batch: Batch): void {
     const { packets, length } = batch;
+    let n = 0;
     for (let i = 0; i < length; i++) {
       const p = packets[i];
       const reason = this.#open(p);
-      if (reason !== PASS) this.drop(p, reason);
+      if (reason === PASS) packets[n++] = p;
+      else this.drop(p, reason);
+    }
+    batch.length = n;
+    if (n > 0) this.#hand(batch);
+  }
+
+  /** What is of one network goes on as it came. */
+  #hand(batch: Batch): void {
+    const { packets, length } = batch;
+    const { vni } = packets[0];
+    let i = 1;
+    while (i < length && packets[i].vni === vni) i++;
+    const way = this.#way(vni);
+    if (i === length && way !== null) way.next.push(batch);
+    else this.#sort(batch);
+  }
+
+  #sort(batch: Batch): void {
+    for (let i = 0; i < batch.length; i++) {
+      const p = batch.packets[i];
+      const way = this.#way(p.vni);
+      if (way === null) {
+        this.drop(p, NOT_CONNECTED);
+        continue;
+      }
+      if (way.batch.length === 0) this.#dirty[this.#dirtyCount++] = way;
+      way.add(p);
     }
     batch.clear();
     while (this.#dirtyCount > 0) this.#dirty[--this.#dirtyCount].flush();
@@ -137,7 +165,7 @@ export class VxlanDecap extends Element {
     if (fault !== OK) return fault === TYPE ? NOT_VXLAN : MALFORMED;
     if (this.#strict && vxlan.reservedBits(v, at) !== 0) return RESERVED_BITS;
     const vni = vxlan.vni(v, at);
-    const network = vni === this.#vni ? this.#network : this.#find(vni);
+    const network = this.#find(vni);
     if (network === NONE) return UNKNOWN_VNI;
     if (this.#encrypted[network]) return CLEAR_TEXT;
     if (!this.#networks.accepts(network, p.peer)) return UNKNOWN_PEER;
@@ -150,13 +178,21 @@ export class VxlanDecap extends Element {
     p.vni = vni;
     p.port = remote(p.peer);
     p.out = NONE;
-    return this.#add(p, this.#ways[network]);
+    return PASS;
   }
 
+  /** The index of a network, or NONE. */
   #find(vni: number): number {
-    this.#vni = vni;
-    this.#network = this.#networks.lookup(vni);
+    if (vni !== this.#vni) {
+      this.#network = this.#networks.lookup(vni);
+      this.#vni = vni;
+    }
     return this.#network;
+  }
+
+  /** Where the frames of a network go, if anywhere. */
+  #way(vni: number): Output | null {
+    return this.#ways[this.#find(vni)];
   }
 
   /** Takes the VXLAN header off; false for a train of datagrams, which somebody has to take apart before. */
@@ -182,13 +218,6 @@ export class VxlanDecap extends Element {
     this.count(ECN_MARKED);
     setEcn(v, ip, after);
     return true;
-  }
-
-  #add(p: Packet, way: Output | null): Drop {
-    if (way === null) return NOT_CONNECTED;
-    if (way.batch.length === 0) this.#dirty[this.#dirtyCount++] = way;
-    way.add(p);
-    return PASS;
   }
 
   #use(options: VxlanDecapOptions, networks: Networks, outer: OuterReader | null): void {

@@ -16,9 +16,9 @@ import { flowHash } from '../../codecs/flow-hash.ts';
 import { isTag } from '../../codecs/vlan.ts';
 import * as vxlan from '../../codecs/vxlan.ts';
 import type { Batch } from '../core/batch.ts';
-import { MALFORMED, NO_DESTINATION, NO_REMOTES, POOL_DRY, TOO_BIG } from '../core/drop.ts';
+import { type Drop, MALFORMED, NO_DESTINATION, NO_REMOTES, POOL_DRY, TOO_BIG } from '../core/drop.ts';
 import { type Context, Element } from '../core/element.ts';
-import { ALL_REMOTES, GSO_NONE, isRemote, NONE, type Packet, REMOTE } from '../core/packet.ts';
+import { ALL_REMOTES, GSO_NONE, NONE, type Packet, REMOTE } from '../core/packet.ts';
 import { DATAGRAM, type Medium } from '../io/port.ts';
 import { checkPeer, checkVni } from '../tables/networks.ts';
 import type { VtepTable } from '../tables/vtep.ts';
@@ -79,23 +79,29 @@ export class VxlanEncap extends Element {
     return true;
   }
 
+  /** Frames for one endpoint go on in their batch, copies behind them: a flow is either here or there. */
   override push(batch: Batch): void {
     const { packets, length } = batch;
-    for (let i = 0; i < length; i++) this.#encapsulate(packets[i]);
-    batch.clear();
+    let n = 0;
+    for (let i = 0; i < length; i++) {
+      const p = packets[i];
+      const reason = this.#prepare(p);
+      if (reason !== PASS) this.drop(p, reason);
+      else if (p.out === ALL_REMOTES) this.#replicate(p);
+      else if (this.#wrap(p, p.out - REMOTE)) packets[n++] = p;
+    }
+    batch.length = n;
+    if (n > 0) this.#out.next.push(batch);
     this.#out.flush();
   }
 
-  #encapsulate(p: Packet): void {
-    if (p.length < ethernet.SIZE || !this.#untagged(p)) {
-      this.drop(p, MALFORMED);
-      return;
-    }
+  /** Finds out what the outer header says of a frame. */
+  #prepare(p: Packet): Drop {
+    if (p.length < ethernet.SIZE || !this.#untagged(p)) return MALFORMED;
     if (p.hash === 0) p.hash = flowHash(p.view, p.start, p.end, this.#seed);
     const ip = ipOf(p.view, p.start, p.end);
     p.tos = (ip === NONE ? 0 : tosOf(p.view, ip) & this.#tosMask) | this.#tosBits;
-    if (p.out === ALL_REMOTES) this.#replicate(p);
-    else this.#send(p, isRemote(p.out) ? p.out - REMOTE : NONE);
+    return PASS;
   }
 
   /** Takes VLAN tags off where it has to, and says whether the frame is whole. */
@@ -117,23 +123,24 @@ export class VxlanEncap extends Element {
       // From the packet's own pool, whose slots are large enough for it.
       const copy = p.pool.clone(p);
       if (copy === null) this.lost(POOL_DRY);
-      else this.#send(copy, remotes[i]);
+      else if (this.#wrap(copy, remotes[i])) this.#out.add(copy);
     }
-    this.#send(p, remotes[last]);
+    if (this.#wrap(p, remotes[last])) this.#out.add(p);
   }
 
-  #send(p: Packet, peer: number): void {
-    if (peer === NONE || p.start < vxlan.SIZE) {
-      this.drop(p, peer === NONE ? NO_DESTINATION : TOO_BIG);
-      return;
+  /** Puts the headers in front, or drops the packet. A place that is none behind a tunnel makes `peer` negative. */
+  #wrap(p: Packet, peer: number): boolean {
+    if (peer < 0 || p.start < vxlan.SIZE) {
+      this.drop(p, peer < 0 ? NO_DESTINATION : TOO_BIG);
+      return false;
     }
     p.peer = peer;
     p.start -= vxlan.SIZE;
     vxlan.write(p.view, p.start, this.#vni);
     if (p.gsoType !== GSO_NONE) p.hdrLen += vxlan.SIZE;
     const reason = this.#outer === null ? PASS : this.#outer.write(p);
-    if (reason === PASS) this.#out.add(p);
-    else this.drop(p, reason);
+    if (reason !== PASS) this.drop(p, reason);
+    return reason === PASS;
   }
 
   #use(options: VxlanEncapOptions): void {
