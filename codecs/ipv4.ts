@@ -238,7 +238,10 @@ export function write(
   setProtocol(v, at, protocol);
   setSrc(v, at, src);
   setDst(v, at, dst);
-  fillChecksum(v, at);
+  // As {@link fillChecksum} would, from what is at hand: a third of the time.
+  const addresses = (src >>> 16) + (src & 0xffff) + (dst >>> 16) + (dst & 0xffff);
+  const s = 0x4500 + tos + bytes + id + (flags << 13) + (ttl << 8) + protocol + addresses;
+  setChecksum(v, at, checksums.finish(checksums.add(s & 0xffff, s >>> 16)));
 }
 
 /** Whether the header checksum is right. */
