@@ -51,6 +51,8 @@ export interface InBandOptions {
 export type Received = 'learned' | 'answered' | 'ignored' | 'malformed' | 'forged';
 
 interface Correspondent {
+  /** Its identity, where that is known beforehand. */
+  readonly node: string | undefined;
   /** Ours, which its next message must echo. */
   challenge: Uint8Array;
   /** Its own, which our next message echoes. */
@@ -60,8 +62,9 @@ interface Correspondent {
   knows: number;
   sentAt: number;
   answeredAt: number;
-  /** When a message that echoes nothing was last looked at. */
+  /** When a message that echoes nothing was last looked at, and one that does. */
   checkedAt: number;
+  askedAt: number;
   /** Messages sent in vain. */
   tries: number;
 }
@@ -77,7 +80,8 @@ const RECORD_AT = KNOWN_AT + KNOWN;
 
 /** Milliseconds between answers to messages that prove nothing. */
 const ANSWER = 100;
-/** Milliseconds between two such messages that are looked at: verifying takes time that anybody can ask for. */
+/** Milliseconds between two messages of one kind that are looked at: verifying takes time that anybody can ask
+ * for, and who cannot see challenges cannot keep messages out that echo them. */
 const CHECK = 10;
 /** Milliseconds before the first repetition; doubled each time up to the most. */
 const REPEAT = 1000;
@@ -106,10 +110,11 @@ export class InBand {
     this.#random = options.random ?? entropy;
   }
 
-  /** Begins to speak with a peer. */
-  add(peer: number): void {
+  /** Begins to speak with a peer. With `node` it has to be the one with this identity. */
+  add(peer: number, node?: string): void {
     if (this.#peers.has(peer)) return;
     this.#peers.set(peer, {
+      node,
       challenge: this.#challenge(),
       theirs: new Uint8Array(CHALLENGE),
       told: NOTHING,
@@ -117,6 +122,7 @@ export class InBand {
       sentAt: Number.NEGATIVE_INFINITY,
       answeredAt: Number.NEGATIVE_INFINITY,
       checkedAt: Number.NEGATIVE_INFINITY,
+      askedAt: Number.NEGATIVE_INFINITY,
       tries: 0,
     });
   }
@@ -132,16 +138,16 @@ export class InBand {
     if (state === undefined) return 'ignored';
     if (!isMessage(message)) return 'malformed';
     const asked = equal(message.subarray(ECHO_AT, KNOWN_AT), state.challenge);
-    if (!asked) {
-      if (Math.abs(now - state.checkedAt) < CHECK) return 'ignored';
-      state.checkedAt = now;
-    }
+    if (Math.abs(now - (asked ? state.askedAt : state.checkedAt)) < CHECK) return 'ignored';
+    if (asked) state.askedAt = now;
+    else state.checkedAt = now;
     const end = message.length - MAC;
     if (!equal(mac(this.#key, message.subarray(0, end)), message.subarray(end))) return 'forged';
     const challenge = message.slice(CHALLENGE_AT, ECHO_AT);
     if (!asked) return this.#answer(peer, state, challenge, now);
     const record = message.slice(RECORD_AT, end);
-    const learned = record.length === 0 ? 'known' : this.#ring.learn(peer, record, now, { evidence: true });
+    const options = { evidence: true, node: state.node };
+    const learned = record.length === 0 ? 'known' : this.#ring.learn(peer, record, now, options);
     if (learned !== 'new' && learned !== 'known') return 'ignored';
     state.challenge = this.#challenge();
     state.theirs = challenge;

@@ -76,6 +76,8 @@ export type Learned =
   | 'known'
   /** It is this node's own, shown to it. */
   | 'own'
+  /** It is of another node than the one that it was shown as. */
+  | 'other'
   /** It is authentic and older than what is known. */
   | 'stale'
   /** Its public key is none: zero, or of small order. */
@@ -175,14 +177,21 @@ export class KeyRing {
 
   /**
    * Learns what a peer announces; `peer` is the number that its packets come with. With `evidence` our keys
-   * are used for it only when it is known to know them: for a peer that does not read what is published.
+   * are used for it only when it is known to know them: for a peer that does not read what is published. With
+   * `node` the record has to be of the node with this identity: whoever carries records could exchange them.
    */
-  learn(peer: number, record: Uint8Array, now: number, options: { evidence?: boolean } = {}): Learned {
+  learn(
+    peer: number,
+    record: Uint8Array,
+    now: number,
+    options: { evidence?: boolean; node?: string | undefined } = {},
+  ): Learned {
     if (this.#closed) return 'closed';
     const announcements = decodeRecord(record, this.#macKey);
     if (typeof announcements === 'string') return announcements;
     const [{ node }] = announcements;
     if (node === this.node) return 'own';
+    if (options.node !== undefined && options.node !== node) return 'other';
     const known = this.#peerOf(peer, node, options.evidence ?? false);
     if (known === null) return 'full';
     const each = announcements.map((announcement) => this.#learnOne(known, announcement));
