@@ -41,12 +41,12 @@ class Wire {
   repeated = 0;
   /** Keys that were derived more than once by those who seal with them. */
   derivedAgain = 0;
-  readonly #mark: Uint8Array;
+  readonly #mark: Buffer;
   readonly #keymats = new Set<string>();
   /** Numbers used so far by sender and SPI, of the newest key with that SPI. The number is the IV. */
   readonly #used = new Map<string, bigint>();
 
-  constructor(mark: Uint8Array) {
+  constructor(mark: Buffer) {
     this.#mark = mark;
   }
 
@@ -76,7 +76,7 @@ class Wire {
 /** Hosts in full mesh, what they send each other, and what came of it. */
 class Mesh {
   readonly random = new Random(seed);
-  readonly mark = Uint8Array.from({ length: 8 }, () => this.random.int32() & 0xff);
+  readonly mark = Buffer.from(Array.from({ length: 8 }, () => this.random.int32() & 0xff));
   readonly wire = new Wire(this.mark);
   readonly world = new EncryptedWorld({
     hosts: HOSTS,
