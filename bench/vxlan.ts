@@ -2,8 +2,8 @@
  * VXLAN: 64-byte frames with UDP over IPv4 into the tunnel, out of it, and the whole way between two hosts.
  *
  * `vxlan.way.64` is all that a frame meets from one host's port to the other's: memory port, bridge, too-big,
- * encapsulation, underlay port, decapsulation, bridge, dispatch, memory port, and what drives them in place of
- * the engine. 1,024 stations on each side are known to both bridges. The underlay hides the outer headers
+ * encapsulation, underlay port, decapsulation, bridge, dispatch, memory port, and what drives them in place
+ * of the engine. 1,024 stations on each side are known to both bridges. The underlay hides the outer headers
  * (DATAGRAM), or shows them: `.ip` and `.ip6` write, check and take off IP and UDP, over IPv6 with checksums.
  * Taking a packet from the pool, writing its addresses and giving it back is part of what is measured.
  */
@@ -234,7 +234,7 @@ function encap(name: string, medium: typeof DATAGRAM | typeof IP): Bench {
   };
 }
 
-/** Each packet is one that was encapsulated before; where its frame starts is all that decapsulation changes. */
+/** The packets were encapsulated before; where their frames start is all that decapsulation changes. */
 function decap(name: string, medium: typeof DATAGRAM | typeof IP): Bench {
   return {
     name,

@@ -62,7 +62,7 @@ export class Ring {
     return n;
   }
 
-  /** A list that was emptied starts anew at the front, so that one which never holds much stays in the cache. */
+  /** A list that was emptied starts anew at the front, so that one that never holds much stays in the cache. */
   #advance(n: number): void {
     this.#length -= n;
     this.#head = this.#length === 0 ? 0 : (this.#head + n) & (this.capacity - 1);

@@ -142,7 +142,7 @@ export class NeighborSuppress extends Element {
     return this.#neighbors.macHi(i) !== hi || (this.#neighbors.macLo(i) | 0) !== lo;
   }
 
-  /** RFC 4861 section 7.2.4, by a proxy, which leaves O clear (section 7.2.8). The target stays where it is. */
+  /** RFC 4861 section 7.2.4, by a proxy, which leaves O clear (section 7.2.8). The target stays in place. */
   #advertise(p: Packet, ip: number, at: number, i: number, hi: number, lo: number): void {
     const v = p.view;
     const ownerHi = this.#neighbors.macHi(i);

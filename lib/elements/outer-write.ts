@@ -1,6 +1,6 @@
 /**
- * Writes the outer headers of a tunnel in front of what a DATAGRAM port would be given: UDP, IPv4 or IPv6, and
- * Ethernet where the underlay asks for it. Nothing behind the headers moves, and nothing is ever fragmented
+ * Writes the outer headers of a tunnel in front of what a DATAGRAM port would be given: UDP, IPv4 or IPv6,
+ * and Ethernet where the underlay asks for it. Nothing behind the headers moves, and nothing is ever fragmented
  * (RFC 7348 section 4.3): IPv4 goes out with DF.
  *
  * What it needs to know lies on the packet: the tunnel endpoint in `peer`, entropy in `hash`, TOS in `tos`.
@@ -68,7 +68,7 @@ export class OuterWriter {
   readonly #macHi: number;
   readonly #macLo: number;
 
-  /** Throws a RangeError for a TTL or port that is none, a TypeError where ETHERNET misses its MAC address. */
+  /** Throws a RangeError for a TTL or port that is none, a TypeError where ETHERNET has no MAC address. */
   constructor({ medium, vteps, local, ttl = 64, ...options }: OuterWriteOptions) {
     if (!Number.isInteger(ttl) || ttl < 1 || ttl > 255) {
       throw new RangeError(`"ttl" expected an integer 1..255, got ${ttl}`);

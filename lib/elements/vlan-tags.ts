@@ -1,4 +1,4 @@
-/** VLAN tags (IEEE 802.1Q and 802.1ad) of Ethernet frames, for elements that look behind them or take them off. */
+/** VLAN tags (IEEE 802.1Q and 802.1ad) of Ethernet frames: looking behind them, and taking them off. */
 import * as ethernet from '../../codecs/ethernet.ts';
 import { isTag, SIZE as TAG } from '../../codecs/vlan.ts';
 import { GSO_NONE, type Packet } from '../core/packet.ts';
@@ -7,8 +7,8 @@ import { GSO_NONE, type Packet } from '../core/packet.ts';
 const MAX_TAGS = 2;
 
 /**
- * Offset of what follows the EtherType of an Ethernet frame of at least 14 bytes, behind at most two tags. The
- * EtherType lies two bytes in front of it.
+ * Offset of what follows the EtherType of an Ethernet frame of at least 14 bytes, behind at most two tags.
+ * The EtherType lies two bytes in front of it.
  */
 export function networkOf(v: DataView, at: number, end: number): number {
   const l3 = at + ethernet.SIZE;

@@ -5,7 +5,7 @@
  *
  * Reserved bits are ignored (section 5) unless `strictReserved` asks for what Linux does. Frames with a VLAN
  * tag are dropped unless their network keeps them (section 6.1). Congestion that the outer header tells of is
- * handed on to the inner packet as RFC 6040 section 4.2 says; an inner frame that is not IP has no such field.
+ * handed on to the inner packet as RFC 6040 section 4.2 says; an inner frame other than IP has no such field.
  * TTL and DSCP of the inner packet stay: the tunnel is a bridge, and the outer DSCP is its own (RFC 2983).
  *
  * Outputs: by VNI, with `p.port` = remote(n), `p.peer` = n and `p.vni`. An output can be connected before and

@@ -1,6 +1,6 @@
 /**
  * Puts Ethernet frames of one network into VXLAN (RFC 7348): the VXLAN header, and the outer headers where
- * the underlay port does not write them itself. Everything goes into the headroom; the frame stays where it is.
+ * the underlay port does not write them itself. All of that goes into the headroom; the frame stays in place.
  *
  * A frame for one tunnel endpoint has `p.out` = remote(n). One for ALL_REMOTES goes to each endpoint of the
  * flood list, one copy each: head-end replication, in place of the multicast group of RFC 7348 section 4.2.
@@ -38,10 +38,10 @@ export interface VxlanEncapOptions {
   readonly ttl?: number;
   /** DSCP of the outer header, 0..63, or the inner one's. Default 0. */
   readonly dscp?: number | 'uniform';
-  /** In compatibility mode the outer header is Not-ECT, for receivers that know no ECN (RFC 6040 section 4.3).
-   * Default normal. */
+  /** In compatibility mode the outer header is Not-ECT, for receivers that know no ECN (RFC 6040 section
+   * 4.3). Default normal. */
   readonly ecn?: 'normal' | 'compatibility';
-  /** Whether UDP checksums are computed. Default: over IPv6 only (RFC 7348 section 5, RFC 8200 section 8.1). */
+  /** Whether UDP checksums are computed. Default: over IPv6 only (RFC 7348 section 5, RFC 8200 8.1). */
   readonly udpChecksum?: boolean;
   /** Whether over IPv6 checksums are left out too (RFC 6936). Default false. */
   readonly zeroChecksum6?: boolean;
@@ -128,7 +128,7 @@ export class VxlanEncap extends Element {
     if (this.#wrap(p, remotes[last])) this.#out.add(p);
   }
 
-  /** Puts the headers in front, or drops the packet. A place that is none behind a tunnel makes `peer` negative. */
+  /** Puts the headers in front, or drops the packet. `peer` is negative where its place is no endpoint. */
   #wrap(p: Packet, peer: number): boolean {
     if (peer < 0 || p.start < vxlan.SIZE) {
       this.drop(p, peer < 0 ? NO_DESTINATION : TOO_BIG);

@@ -99,8 +99,8 @@ abstract class MemoryBase implements Port {
   protected abstract carry(packets: readonly Packet[], n: number): void;
 
   /**
-   * Called by the sender's side: queues the packets `from..to`, which come from `peer` as this side numbers its
-   * peers, and has the sender count them and what is lost.
+   * Called by the sender's side: queues the packets `from..to`, which come from `peer` as this side numbers
+   * its peers, and has the sender count them and what is lost.
    */
   accept(packets: readonly Packet[], from: number, to: number, peer: number, sender: PortStats): void {
     const waiting = this.#arrived.length;

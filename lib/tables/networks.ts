@@ -18,7 +18,7 @@ const MAX_PEERS = 0x10000;
 
 export class Networks {
   readonly count: number;
-  /** Two words a slot: the VNI, and the network's index + 1 where the slot is taken. At most half of them are. */
+  /** Two words a slot: the VNI, and the network's index + 1 where it is taken. At most half of them are. */
   readonly #slots: Int32Array;
   readonly #mask: number;
   /** A bit for each endpoint of a network, or null where any is right. */
