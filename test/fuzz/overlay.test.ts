@@ -13,6 +13,7 @@ t.test(`${COUNT} mutated frames through overlays of every kind, seed ${seed}`, a
     ...['malformed', 'too-big', 'no-destination', 'same-port', 'split-horizon', 'group-source', 'fdb-frozen'],
     ...['spoofed-mac', 'spoofed-address', 'not-ip', 'not-for-us', 'outer-fragment', 'outer-checksum'],
     ...['zero-checksum', 'not-vxlan', 'reserved-bits', 'unknown-vni', 'unknown-peer', 'inner-vlan', 'ecn'],
+    ...['clear-text', 'no-sa', 'unknown-spi', 'bad-icv', 'replayed'],
   ];
   t.same(
     met.filter((reason) => !(reason in drops)),
