@@ -225,8 +225,11 @@ export class Overlay implements Steppable {
     for (const { name, reason } of refused) log.info(`ESP without ${name}: ${reason}`);
     log.info(`ESP by ${provider.name}`);
     const sad = new Sad();
-    const { channel } = local.esp;
-    const keys = new Keys({ local, provider, channel, peers: this.espPeers, sad, clock, log });
+    const networksOf = (node: string) =>
+      this.#wanted.networks
+        .filter(({ encrypted, remotes }) => encrypted && remotes.some((r) => ip.format(r.address) === node))
+        .map(({ vni }) => vni);
+    const keys = new Keys({ local, provider, peers: this.espPeers, networksOf, sad, clock, log });
     return { underlay: this.#espUnderlay, sad, keys, onRekey: () => keys.rekey() };
   }
 

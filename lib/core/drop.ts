@@ -50,6 +50,7 @@ export const DROPS: readonly { readonly name: string; readonly text: string }[] 
     name: 'not-owner',
     text: 'the source address is declared to be elsewhere than behind this tunnel endpoint',
   },
+  { name: 'forged', text: 'the message was not made by a host that knows the secret' },
 ];
 
 const byName = new Map(DROPS.map(({ name }, i) => [name, i]));
@@ -94,3 +95,4 @@ export const REPLAYED = reason('replayed');
 export const TOO_OLD = reason('too-old');
 export const BAD_TRAILER = reason('bad-trailer');
 export const NOT_OWNER = reason('not-owner');
+export const FORGED = reason('forged');

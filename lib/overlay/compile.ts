@@ -125,7 +125,7 @@ class Compiler {
     };
     this.#nodes['esp-underlay'] = { port: underlay, to: { out: 'esp-open' } };
     this.#nodes['esp-open'] = node(EspOpen, both, { out: 'esp-decap', control: 'esp-keys' });
-    this.#nodes['esp-keys'] = node(KeyExchange, { keys }, { out: 'esp-underlay' });
+    this.#nodes['esp-keys'] = node(KeyExchange, { ...both, keys }, { out: 'esp-underlay' });
     this.#nodes['esp-seal'] = node(EspSeal, { ...both, onRekey }, { out: 'esp-underlay' });
     this.#nodes['esp-decap'] = node(
       VxlanDecap,

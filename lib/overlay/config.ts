@@ -54,8 +54,9 @@ export interface EspConfig {
   readonly algorithm?: Algorithm;
   /** What does the cryptography. Default: the fastest that works here. */
   readonly provider?: ProviderName;
-  /** How public keys travel between the hosts: for hosts in one process, a {@link KeyDirectory} that they share. */
-  readonly channel: KeyChannel;
+  /** How public keys travel between the hosts: for hosts in one process, a {@link KeyDirectory} that they share.
+   * Default: in band, in messages beside ESP on the same UDP port. */
+  readonly channel?: KeyChannel;
   /** Milliseconds after which keys are replaced. Default 12 hours. */
   readonly period?: number;
   /** Is told every key that is derived, for captures that are to be looked into. Whoever has it reads all. */
@@ -150,7 +151,8 @@ export interface WantedEsp {
   readonly carrier: 'udp' | 'ip';
   readonly algorithm: Algorithm;
   readonly provider: ProviderName | null;
-  readonly channel: KeyChannel;
+  /** Null for messages in band. */
+  readonly channel: KeyChannel | null;
   readonly period: number | null;
   readonly onKeys: ((key: LoggedKey) => void) | null;
 }
@@ -261,14 +263,20 @@ function checkEsp(config: EspConfig, address: ip.Ip, mtu: number): WantedEsp {
     const got = secret instanceof Uint8Array ? `${secret.length} bytes` : show(secret);
     throw new TypeError(`"local.esp.secret" expected at least ${MIN_SECRET} bytes, got ${got}`);
   }
-  if (typeof config.channel?.publish !== 'function') {
-    throw new TypeError('"local.esp.channel" expected a KeyChannel, got none');
+  const channel = config.channel ?? null;
+  if (channel !== null && typeof channel.publish !== 'function') {
+    throw new TypeError(`"local.esp.channel" expected a KeyChannel, got ${show(channel)}`);
   }
   const underlay = config.underlay ?? null;
   const carrier = oneOf('local.esp.carrier', config.carrier ?? 'udp', ['udp', 'ip']);
   if (carrier === 'ip' && (underlay === null || underlay.medium === DATAGRAM)) {
     throw new TypeError(
       '"local.esp.carrier" expected "udp", because the underlay carries UDP payloads, got "ip"',
+    );
+  }
+  if (carrier === 'ip' && channel === null) {
+    throw new TypeError(
+      '"local.esp.channel" expected a KeyChannel, because keys travel in band with the carrier "udp" only, got none',
     );
   }
   const provider = config.provider;
@@ -280,7 +288,7 @@ function checkEsp(config: EspConfig, address: ip.Ip, mtu: number): WantedEsp {
     carrier,
     algorithm: oneOf('local.esp.algorithm', config.algorithm ?? 'aes-128-gcm', ESP_ALGORITHMS),
     provider: provider === undefined ? null : oneOf('local.esp.provider', provider, PROVIDERS),
-    channel: config.channel,
+    channel,
     period: config.period === undefined ? null : integer('local.esp.period', config.period, 100, 2 ** 31),
     onKeys: config.onKeys ?? null,
   };

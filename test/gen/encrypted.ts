@@ -1,6 +1,7 @@
 /** Hosts of one encrypted network in one process, and a look at what they put on the wire. */
 import type { LoggedKey } from '../../crypto/epoch.ts';
 import type { Batch } from '../../lib/core/batch.ts';
+import { type Log, silent } from '../../lib/core/log.ts';
 import type { Packet } from '../../lib/core/packet.ts';
 import type { Endpoint } from '../../lib/io/endpoint.ts';
 import { MemoryUnderlay } from '../../lib/io/memory.ts';
@@ -34,6 +35,11 @@ export interface EncryptedOptions {
   /** Told each key that a host derives. */
   readonly onKeys?: (host: number, key: LoggedKey) => void;
   readonly esp?: Partial<EspConfig>;
+  /** Secrets of single hosts that are not the common one. */
+  readonly secrets?: Readonly<Record<number, string>>;
+  /** Announcements travel in band, and not in process. Default false. */
+  readonly inBand?: boolean;
+  readonly log?: Log;
   /** Slots of the pool. */
   readonly packets?: number;
 }
@@ -52,7 +58,7 @@ export class EncryptedWorld extends World {
 
   /** Starts a host, for the first time or again. Its endpoint is number `host + 2`. */
   async start(host: number, port: Endpoint): Promise<Overlay> {
-    const { hosts, wrap = (port) => port, onKeys = () => {}, esp } = this.#options;
+    const { hosts, wrap = (port) => port, onKeys = () => {}, log = silent, ...more } = this.#options;
     const others = hosts.map((remote, i) => ({ remote, ...identity(i + 2) }));
     others.splice(host, 1);
     const underlay = this.espUnderlay.port(hosts[host], { capacity: 4096 });
@@ -62,12 +68,12 @@ export class EncryptedWorld extends World {
           address: hosts[host],
           underlay: this.underlay.port(hosts[host]),
           esp: {
-            secret: 'a secret of all hosts, 32 bytes.',
+            secret: more.secrets?.[host] ?? 'a secret of all hosts, 32 bytes.',
             underlay: wrap(underlay, host),
-            channel: this.channel,
             provider: 'node',
             onKeys: (key) => onKeys(host, key),
-            ...esp,
+            ...(more.inBand ? {} : { channel: this.channel }),
+            ...more.esp,
           },
         },
         networks: [
@@ -80,7 +86,7 @@ export class EncryptedWorld extends World {
           },
         ],
       },
-      { pool: this.pool, clock: this.clock, macs: 1024, neighbors: 1024 },
+      { pool: this.pool, clock: this.clock, log, macs: 1024, neighbors: 1024 },
     );
     this.overlays.push(overlay);
     await overlay.open();

@@ -143,8 +143,8 @@ t.test('what cannot be encrypted is refused', async (t) => {
       /"local.esp.secret" expected at least 16 bytes, got 5 bytes/,
     ],
     [
-      { local: { address: A, esp: { secret: SECRET } }, networks: [] },
-      /"local.esp.channel" expected a KeyChannel, got none/,
+      { local: { address: A, esp: { ...esp, channel: 'here' } }, networks: [] },
+      /"local.esp.channel" expected a KeyChannel, got "here"/,
     ],
     [
       { local: { address: A, esp: { ...esp, carrier: 'ip' } }, networks: [] },
