@@ -3,10 +3,15 @@
  * through it.
  */
 import t from 'tap';
-import { fromHex } from '../../codecs/bytes.ts';
+import { fromHex, viewOf } from '../../codecs/bytes.ts';
+import { CaptureReader } from '../../codecs/capture-reader.ts';
+import { CaptureWriter } from '../../codecs/capture-writer.ts';
 import * as checksum from '../../codecs/checksum.ts';
+import { dissect } from '../../codecs/dissect.ts';
 import * as ethernet from '../../codecs/ethernet.ts';
 import { flowHash } from '../../codecs/flow-hash.ts';
+import { Layers } from '../../codecs/layers.ts';
+import * as linktype from '../../codecs/linktype.ts';
 import { BATCH, Batch } from '../../lib/core/batch.ts';
 import { RealClock } from '../../lib/core/clock.ts';
 import { Pool } from '../../lib/core/pool.ts';
@@ -15,6 +20,8 @@ import { memoryPair } from '../../lib/io/memory.ts';
 import { Fdb } from '../../lib/tables/fdb.ts';
 import { NeighborTable } from '../../lib/tables/neighbor.ts';
 import { VtepTable } from '../../lib/tables/vtep.ts';
+import { verify } from '../gen/checksums.ts';
+import { FrameMaker } from '../gen/frames.ts';
 import { bytesPerPacket } from '../gen/heap.ts';
 
 const MOST = 0.5;
@@ -43,6 +50,30 @@ const [a, b] = memoryPair();
 await a.open(host);
 await b.open(host);
 const batch = new Batch();
+
+const maker = new FrameMaker(random);
+const frames = Array.from({ length: 256 }, () => maker.frame());
+const views = frames.map(viewOf);
+const layers = new Layers();
+
+/** Reads a capture file that has no end. */
+function reading(format: 'pcap' | 'pcapng'): (n: number) => void {
+  const pieces: Uint8Array[] = [];
+  const writer = new CaptureWriter((bytes) => pieces.push(bytes.slice()), { format });
+  writer.interface({ link: linktype.ETHERNET });
+  writer.flush();
+  for (const frame of frames) writer.frame(0, 1_790_000_000, 999_999_999, 0, frame, 0, frame.length);
+  writer.flush();
+  const [head, records] = pieces;
+  const reader = new CaptureReader();
+  reader.push(head);
+  return (n) => {
+    for (let i = 0; i < n; i++) {
+      if (!reader.next()) reader.push(records);
+      sink[0] += reader.record.captured;
+    }
+  };
+}
 
 const parts: Record<string, (n: number) => void> = {
   'pool: take and give': (n) => {
@@ -90,6 +121,15 @@ const parts: Record<string, (n: number) => void> = {
   'flow hash': (n) => {
     for (let i = 0; i < n; i++) sink[0] += flowHash(v, p.start, p.end, i);
   },
+  'dissect, and all checksums': (n) => {
+    for (let i = 0; i < n; i++) {
+      const frame = views[i % views.length];
+      dissect(frame, 0, frame.byteLength, layers);
+      for (let k = 0; k < layers.count; k++) sink[0] += verify(frame, layers, k) === false ? 1 : 0;
+    }
+  },
+  'read a pcap file': reading('pcap'),
+  'read a pcapng file': reading('pcapng'),
 };
 
 t.test('the measurement sees what is allocated', async (t) => {
