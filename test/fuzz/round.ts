@@ -123,19 +123,19 @@ export class Round {
 
   /**
    * Sends an encrypted packet again: a recorded one whole, cut, or with one bit flipped; one that was withheld
-   * never as it was. The worlds have other keys, so nothing is done whose outcome depends on the bytes.
+   * never as it was. Each world has keys of its own, so nothing is done whose outcome depends on the bytes.
    */
   #repeat(i: number, fabric: Fabric): void {
     const r = this.#r;
     const { recorded, withheld } = fabric;
     this.#packet[i] = r.below(recorded.length + withheld.length);
-    const fresh = this.#packet[i] >= recorded.length;
+    const withheldOne = this.#packet[i] >= recorded.length;
     const { length } = this.#encrypted(i, fabric);
     this.#short[i] = r.chance(0.2) ? 1 + r.below(length - 1) : 0;
-    // Not every bit of the outer headers is protected by anything.
-    const first = fresh ? leadOf(this.kind, true) : 0;
+    // Behind the outer headers: where these lie about what follows, ciphertext is read as headers.
+    const first = leadOf(this.kind, true);
     const bits = 8 * (length - this.#short[i] - first);
-    const flips = bits > 0 && (fresh ? this.#short[i] === 0 : r.chance(0.5));
+    const flips = bits > 0 && (withheldOne ? this.#short[i] === 0 : r.chance(0.5));
     this.#flip[i] = flips ? 8 * first + r.below(bits) : NONE;
   }
 
