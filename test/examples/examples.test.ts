@@ -89,6 +89,23 @@ t.test('two-hosts tells what to do about a busy port', async (t) => {
   t.match(stdout, /FAIL.*127\.0\.0\.2/);
 });
 
+t.test('esp-tunnel: two processes that share only a secret', async (t) => {
+  writeFileSync(join(folder, 'secret'), 'only a test: never do this\n');
+  const ports = ['--port', '14793', '--esp-port', '14893', '--secret-file', 'secret'];
+  const addresses = ['127.0.0.1', '127.0.0.2'];
+  const ends = await Promise.all(
+    addresses.map((local, i) =>
+      run('esp-tunnel', '--local', local, '--remote', addresses[1 - i], '--count', '3', ...ports),
+    ),
+  );
+  for (const [i, { code, stdout, stderr }] of ends.entries()) {
+    t.equal(code, 0, stdout + stderr);
+    t.equal(stdout.match(new RegExp(`ping 10.0.0.${2 - i}: [\\d.]+ ms`, 'g'))?.length, 3);
+    t.notMatch(stdout, /bad-icv|unknown-spi|replayed|forged|clear-text/);
+  }
+  t.equal((await run('esp-tunnel', '--local', '127.0.0.1')).code, 2, 'what is missing is said');
+});
+
 t.test('switch', async (t) => {
   const { code, stdout, stderr } = await run('switch');
   t.equal(code, 0, stderr);
