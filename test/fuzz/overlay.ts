@@ -40,7 +40,8 @@ const AUDIT = 256;
 /** What the free memory of each of the two worlds is filled with. */
 const POISONS = [0xdb, 0x24];
 
-/** Puts `count` mutated frames into overlays of every kind; equal seeds do the same. Ends at the first finding. */
+/** Puts `count` mutated frames into overlays of every kind, and ends at the first finding. Equal seeds do the
+ * same, but for the keys of encrypted networks. */
 export async function fuzzOverlay(count: number, seed: number): Promise<Outcome> {
   const run = new Run(seed);
   const findings: string[] = [];
