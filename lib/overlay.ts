@@ -21,6 +21,7 @@
  */
 import * as ip from '../codecs/ip.ts';
 import { chooseProvider } from '../crypto/choose.ts';
+import { INBOUND_PER_PEER } from '../crypto/keyring.ts';
 import { Sad } from '../crypto/sad.ts';
 import { type Context, createContext } from './core/context.ts';
 import { DROPS } from './core/drop.ts';
@@ -224,7 +225,7 @@ export class Overlay implements Steppable {
     const { clock, log } = this.context;
     for (const { name, reason } of refused) log.info(`ESP without ${name}: ${reason}`);
     log.info(`ESP by ${provider.name}`);
-    const sad = new Sad();
+    const sad = new Sad(this.espPeers.capacity * INBOUND_PER_PEER);
     const networksOf = (node: string) =>
       this.#wanted.networks
         .filter(({ encrypted, remotes }) => encrypted && remotes.some((r) => ip.format(r.address) === node))

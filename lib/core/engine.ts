@@ -14,11 +14,15 @@ import { Graph, type GraphConfig } from './graph.ts';
 const TICK = 10;
 /** Breaths before the event loop gets its turn. */
 const BREATHS = 16;
+/** Breaths under load for which the time is asked once: asking allocates a number. */
+const BREATHS_PER_TIME = 4;
 
 export class Engine {
   readonly context: Context;
   readonly graph: Graph;
   #ticked = Number.NEGATIVE_INFINITY;
+  /** Breaths since the time was asked; the time is old after an idle one. */
+  #breaths = BREATHS_PER_TIME;
   #state: 'stopped' | 'idle' | 'busy' = 'stopped';
   #timer: NodeJS.Timeout | null = null;
   #immediate: NodeJS.Immediate | null = null;
@@ -39,9 +43,13 @@ export class Engine {
   /** One breath. Returns how many packets were received and emitted: 0 when there is nothing to do. */
   step(): number {
     const { clock } = this.context;
-    clock.update();
+    if (++this.#breaths >= BREATHS_PER_TIME) {
+      this.#breaths = 0;
+      clock.update();
+    }
     let moved = this.#inhale();
     for (const element of this.graph.exhaling) moved += element.exhale!();
+    if (moved === 0) this.#breaths = BREATHS_PER_TIME;
     if (clock.now - this.#ticked >= TICK) {
       this.#ticked = clock.now;
       for (const x of this.graph.ticking) x.tick!(clock.now);
