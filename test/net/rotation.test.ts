@@ -35,6 +35,8 @@ t.comment(`seed ${seed}, ${ROTATIONS} epochs`);
 /** Sees what hosts put on the wire, and knows the keys. */
 class Wire {
   packets = 0;
+  /** Messages about keys, behind the non-ESP marker. */
+  messages = 0;
   /** Packets with a part of the payload in clear. */
   clear = 0;
   /** Packets whose number was not above that of the one before with the same key, or whose key is unknown. */
@@ -63,8 +65,12 @@ class Wire {
   }
 
   see(host: number, { view: v, bytes, start, end }: Packet): void {
-    this.packets++;
     if (Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).includes(this.#mark)) this.clear++;
+    if (espHeader.carried(v, start, end) === espHeader.CARRIED_IKE) {
+      this.messages++;
+      return;
+    }
+    this.packets++;
     const key = `${host} ${espHeader.spi(v, start)}`;
     const iv = v.getBigUint64(start + espHeader.SIZE);
     const used = this.#used.get(key);
@@ -78,16 +84,7 @@ class Mesh {
   readonly random = new Random(seed);
   readonly mark = Buffer.from(Array.from({ length: 8 }, () => this.random.int32() & 0xff));
   readonly wire = new Wire(this.mark);
-  readonly world = new EncryptedWorld({
-    hosts: HOSTS,
-    packets: 8192,
-    wrap: (port, host) => {
-      const options = { seed: seed + host, delay: { min: 0, max: DELAY }, direction: 'send' as const };
-      return new Tap(new Faults(port, options), (p) => this.wire.see(host, p));
-    },
-    onKeys: (host, key) => this.wire.learn(host, key),
-    esp: { period: PERIOD },
-  });
+  readonly world: EncryptedWorld;
   readonly ends = HOSTS.map((_, host) => endpoint(host + 2, { mtu: 1400 }));
   /** Null while a host is down. */
   readonly overlays: (Overlay | null)[] = HOSTS.map(() => null);
@@ -103,12 +100,26 @@ class Mesh {
   /** Numbers of the datagrams that have still to arrive, and until when. */
   readonly #awaited = new Map<number, number>();
 
+  constructor(inBand: boolean) {
+    this.world = new EncryptedWorld({
+      hosts: HOSTS,
+      packets: 8192,
+      wrap: (port, host) => {
+        const options = { seed: seed + host, delay: { min: 0, max: DELAY }, direction: 'send' as const };
+        return new Tap(new Faults(port, options), (p) => this.wire.see(host, p));
+      },
+      onKeys: (host, key) => this.wire.learn(host, key),
+      esp: { period: PERIOD },
+      inBand,
+    });
+  }
+
   async start(): Promise<void> {
     for (const [host, end] of this.ends.entries()) {
       end.onFrame = (p) => this.#arrived(host, p);
       this.overlays[host] = await this.world.start(host, end);
     }
-    this.world.run(100);
+    this.world.run(3000);
     for (const from of this.ends) {
       for (const [host, to] of this.ends.entries()) {
         if (to !== from) await this.world.until(from.resolve(identity(host + 2).addresses[0]));
@@ -196,44 +207,48 @@ class Mesh {
 
 t.equal(IV, 8, 'the IV is what is looked at');
 
-t.test('new keys under load: nothing dies', async (t) => {
-  const mesh = new Mesh();
-  await mesh.start();
-  const end = mesh.world.clock.now + ROTATIONS * PERIOD;
-  while (mesh.world.clock.now < end) mesh.load(LOAD);
-  for (let i = 0; i < LEAVING / TICK; i++) mesh.load(0);
-  const { wire } = mesh;
-  t.equal(mesh.counted, mesh.offered, 'all that was sent counts');
-  t.equal(mesh.missing, 0, `of ${mesh.counted} datagrams`);
-  t.equal(mesh.wrong, 0);
-  t.equal(wire.packets, mesh.offered);
-  t.ok(wire.keys >= HOSTS.length * ROTATIONS, `${wire.keys} keys`);
-  t.equal(wire.derivedAgain, 0, 'no key is derived twice');
-  t.equal(wire.repeated, 0, 'no number is used twice with a key');
-  t.equal(wire.clear, 0, 'nothing of the payload is on the wire');
-  t.equal(await mesh.end(), 0);
-  t.same(mesh.drops, {}, 'not one packet died');
-});
+for (const inBand of [false, true]) {
+  const way = inBand ? 'announced in band' : 'announced in process';
+  t.test(`new keys under load, ${way}: nothing dies`, async (t) => {
+    const mesh = new Mesh(inBand);
+    await mesh.start();
+    const end = mesh.world.clock.now + ROTATIONS * PERIOD;
+    while (mesh.world.clock.now < end) mesh.load(LOAD);
+    for (let i = 0; i < LEAVING / TICK; i++) mesh.load(0);
+    const { wire } = mesh;
+    t.equal(mesh.counted, mesh.offered, 'all that was sent counts');
+    t.equal(mesh.missing, 0, `of ${mesh.counted} datagrams`);
+    t.equal(mesh.wrong, 0);
+    t.equal(wire.packets, mesh.offered);
+    t.equal(wire.messages > 0, inBand, `${wire.messages} messages about keys`);
+    t.ok(wire.keys >= HOSTS.length * ROTATIONS, `${wire.keys} keys`);
+    t.equal(wire.derivedAgain, 0, 'no key is derived twice');
+    t.equal(wire.repeated, 0, 'no number is used twice with a key');
+    t.equal(wire.clear, 0, 'nothing of the payload is on the wire');
+    t.equal(await mesh.end(), 0);
+    t.same(mesh.drops, {}, 'not one packet died');
+  });
 
-t.test('and while hosts restart', async (t) => {
-  const mesh = new Mesh();
-  await mesh.start();
-  const end = mesh.world.clock.now + ROTATIONS * PERIOD;
-  while (mesh.world.clock.now < end) {
-    mesh.load(LOAD);
-    await mesh.restart();
-  }
-  for (let i = 0; i < LEAVING / TICK; i++) mesh.load(0);
-  const { wire, counted, offered } = mesh;
-  t.ok(mesh.restarts > ROTATIONS / 20, `${mesh.restarts} restarts`);
-  t.ok(counted > offered / 4 && counted < offered, `${counted} of ${offered} datagrams count`);
-  t.equal(mesh.missing, 0, 'none of them is lost');
-  t.equal(mesh.wrong, 0);
-  t.equal(wire.derivedAgain, 0, 'no key is derived twice');
-  t.equal(wire.repeated, 0, 'no number is used twice with a key');
-  t.equal(wire.clear, 0, 'nothing of the payload is on the wire');
-  t.equal(await mesh.end(), 0);
-  // What did not count was sent before there were keys, to a host that was down, or from another life.
-  const { 'no-sa': _, closed: __, 'unknown-peer': ___, 'unknown-spi': ____, ...others } = mesh.drops;
-  t.same(others, {});
-});
+  t.test(`and while hosts restart, ${way}`, async (t) => {
+    const mesh = new Mesh(inBand);
+    await mesh.start();
+    const end = mesh.world.clock.now + ROTATIONS * PERIOD;
+    while (mesh.world.clock.now < end) {
+      mesh.load(LOAD);
+      await mesh.restart();
+    }
+    for (let i = 0; i < LEAVING / TICK; i++) mesh.load(0);
+    const { wire, counted, offered } = mesh;
+    t.ok(mesh.restarts > ROTATIONS / 20, `${mesh.restarts} restarts`);
+    t.ok(counted > offered / 4 && counted < offered, `${counted} of ${offered} datagrams count`);
+    t.equal(mesh.missing, 0, 'none of them is lost');
+    t.equal(mesh.wrong, 0);
+    t.equal(wire.derivedAgain, 0, 'no key is derived twice');
+    t.equal(wire.repeated, 0, 'no number is used twice with a key');
+    t.equal(wire.clear, 0, 'nothing of the payload is on the wire');
+    t.equal(await mesh.end(), 0);
+    // What did not count was sent before there were keys, to a host that was down, or from another life.
+    const { 'no-sa': _, closed: __, 'unknown-peer': ___, 'unknown-spi': ____, ...others } = mesh.drops;
+    t.same(others, {});
+  });
+}
