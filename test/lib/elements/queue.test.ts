@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Batch } from '../../../lib/core/batch.ts';
+import { BATCH, Batch } from '../../../lib/core/batch.ts';
 import { CLOSED, NOT_CONNECTED, QUEUE_FULL } from '../../../lib/core/drop.ts';
 import { Queue } from '../../../lib/elements/queue.ts';
 import { Collector, type TestContext, testContext } from '../../gen/context.ts';
@@ -27,16 +27,16 @@ const numbers = (out: Collector) => out.packets.map((p) => p.hash);
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
 t.test('first in, first out, one batch a time', async (t) => {
-  const { context, queue, out } = setup(100);
-  queue.push(batchOf(context, 32));
-  const batch = batchOf(context, 32, 32);
+  const { context, queue, out } = setup(3 * BATCH);
+  queue.push(batchOf(context, BATCH));
+  const batch = batchOf(context, BATCH, BATCH);
   queue.push(batch);
   t.equal(batch.length, 0, 'the batch is left empty');
-  queue.push(batchOf(context, 6, 64));
-  t.equal(queue.length, 70);
+  queue.push(batchOf(context, 6, 2 * BATCH));
+  t.equal(queue.length, 2 * BATCH + 6);
   t.equal(out.packets.length, 0, 'nothing leaves by itself');
-  t.same([queue.exhale(), queue.exhale(), queue.exhale(), queue.exhale()], [32, 32, 6, 0]);
-  t.same(numbers(out), range(0, 70));
+  t.same([queue.exhale(), queue.exhale(), queue.exhale(), queue.exhale()], [BATCH, BATCH, 6, 0]);
+  t.same(numbers(out), range(0, 2 * BATCH + 6));
   out.release();
   t.equal(context.pool.used, 0);
 });

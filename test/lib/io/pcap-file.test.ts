@@ -13,7 +13,7 @@ import t from 'tap';
 import { readCapture } from '../../../codecs/capture-reader.ts';
 import { CaptureWriter, type CaptureWriterOptions } from '../../../codecs/capture-writer.ts';
 import { sectionBlock } from '../../../codecs/pcapng-blocks.ts';
-import { Batch } from '../../../lib/core/batch.ts';
+import { BATCH, Batch } from '../../../lib/core/batch.ts';
 import { VirtualClock } from '../../../lib/core/clock.ts';
 import { MALFORMED, PORT_ERROR, TOO_BIG } from '../../../lib/core/drop.ts';
 import { DebugPool } from '../../../lib/core/pool.ts';
@@ -149,7 +149,7 @@ t.test('again and again', async (t) => {
   await forever.open();
   let got = 0;
   for (let i = 0; i < 100; i++) got += forever.some().length;
-  t.equal(got, 3200);
+  t.equal(got, 100 * BATCH);
   await forever.port.close();
   const empty = new Replay({ path: make('empty.pcap', []), repeat: Number.POSITIVE_INFINITY });
   await empty.open();
@@ -289,13 +289,13 @@ t.test('bad files', async (t) => {
 });
 
 t.test('damage is told after every whole packet in front of it', async (t) => {
-  const packets = many(40);
+  const packets = many(BATCH + 8);
   for (const format of ['pcap', 'pcapng'] as const) {
     const path = make(`cut.${format}`, packets, { format });
     truncateSync(path, readFileSync(path).length - 1);
     const r = new Replay({ path });
     await r.open();
-    t.equal(r.some().length, 32);
+    t.equal(r.some().length, BATCH);
     t.equal(r.some().length, 7);
     t.same(r.errors, [], 'not before they are received');
     t.equal(r.some().length, 0);
