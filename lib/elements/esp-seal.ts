@@ -8,8 +8,7 @@
  * Nothing leaves in clear: a packet to an endpoint without a key is dropped as `no-sa`.
  *
  * Two carriers: UDP (RFC 3948), where a DATAGRAM port writes the outer UDP header, or this element does for an
- * IP or ETHERNET port; and IP protocol 50 on IP and ETHERNET ports. Over UDP a peer to which nothing was sent
- * for 20 s gets a keepalive, one byte 0xff, so that a NAT in between keeps its mapping (RFC 3948 section 4).
+ * IP or ETHERNET port; and IP protocol 50 on IP and ETHERNET ports.
  */
 
 import * as udp from '../../codecs/udp.ts';
@@ -45,13 +44,9 @@ export interface EspSealOptions {
   readonly onRekey?: (peer: number) => void;
 }
 
-const COUNTERS = ['sealed', 'rekey', 'keepalives'];
+const COUNTERS = ['sealed', 'rekey'];
 const SEALED = 0;
 const REKEY = 1;
-const KEEPALIVES = 2;
-
-/** Milliseconds without a packet after which a keepalive is sent (RFC 3948 section 4). */
-const QUIET = 20_000;
 
 export class EspSeal extends Element {
   readonly #out = this.output('out');
@@ -61,9 +56,6 @@ export class EspSeal extends Element {
   #vxlanPort = 4789;
   #onRekey: (peer: number) => void = () => {};
   #sums: transport.AddressSums;
-  /** When something was sent to each peer last, in whole ms. */
-  readonly #sent: number[] = [];
-  #keepalives = true;
   /** SPI of the key of each peer that has asked to be replaced. */
   readonly #asked: number[] = [];
 
@@ -84,47 +76,16 @@ export class EspSeal extends Element {
 
   override push(batch: Batch): void {
     const { packets, length } = batch;
-    const now = Math.floor(this.context.clock.now);
     let n = 0;
     for (let i = 0; i < length; i++) {
       const p = packets[i];
       const reason = this.#seal(p);
-      if (reason === PASS) {
-        packets[n++] = p;
-        this.#sent[p.peer] = now;
-      } else this.drop(p, reason);
+      if (reason === PASS) packets[n++] = p;
+      else this.drop(p, reason);
     }
     batch.length = n;
     this.count(SEALED, n);
     if (n > 0) this.#out.next.push(batch);
-  }
-
-  /** Sends the keepalives that are due, to peers that there are keys for. */
-  override tick(now: number): void {
-    if (!this.#keepalives) return;
-    for (const [peer] of this.#vteps.entries()) {
-      if (this.#sad.outbound(peer) === null) continue;
-      this.#sent[peer] ??= now;
-      if (now - this.#sent[peer] < QUIET) continue;
-      this.#sent[peer] = Math.floor(now);
-      this.#keepAlive(peer);
-    }
-    this.#out.flush();
-  }
-
-  #keepAlive(peer: number): void {
-    const p = this.context.pool.take();
-    if (p === null) return;
-    p.bytes[p.start] = 0xff;
-    p.end = p.start + 1;
-    p.peer = peer;
-    const reason = this.#outer === null ? PASS : this.#outer.write(p);
-    if (reason !== PASS) {
-      this.drop(p, reason);
-      return;
-    }
-    this.count(KEEPALIVES);
-    this.#out.add(p);
   }
 
   #seal(p: Packet): Drop {
@@ -158,7 +119,6 @@ export class EspSeal extends Element {
     this.#vteps = options.vteps;
     this.#sums = new transport.AddressSums(options.vteps, options.local.address);
     this.#outer = outer;
-    this.#keepalives = options.carrier !== 'ip';
     this.#vxlanPort = options.vxlanPort ?? 4789;
     this.#onRekey = options.onRekey ?? (() => {});
   }

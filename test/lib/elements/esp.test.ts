@@ -208,33 +208,6 @@ t.test('what shares the port with ESP', async (t) => {
   t.equal(s.done(), 0);
 });
 
-t.test('a quiet peer gets a keepalive, over UDP', async (t) => {
-  for (const [medium, carrier, wanted] of [
-    [DATAGRAM, 'udp', 2],
-    [IP, 'udp', 2],
-    [IP, 'ip', 0],
-  ] as const) {
-    const s = setup(medium, carrier);
-    const pass = (ms: number) => {
-      s.context.clock.advance(ms);
-      s.seal.tick(s.context.clock.now);
-    };
-    pass(0);
-    pass(19_990);
-    const p = s.sealOne()!;
-    s.context.pool.give(p);
-    pass(19_990);
-    t.equal(s.sealed.packets.length, 0, 'not while something is sent');
-    pass(10);
-    pass(10_000);
-    pass(10_000);
-    t.equal(s.sealed.packets.length, wanted, `every 20 s by ${carrier}`);
-    for (const k of s.sealed.packets) t.equal(s.openCopy(k), undefined);
-    t.equal(s.context.counters.get('open', 'keepalives'), wanted, 'which the other side swallows');
-    t.equal(s.done(), 0);
-  }
-});
-
 t.test('wrong options', async (t) => {
   t.throws(() => setup(DATAGRAM, 'ip'), {
     message: /"carrier" expected "udp" on a port that carries UDP payloads/,
