@@ -70,7 +70,11 @@ function round(value: number): number {
 
 function line({ name, nsPerOp, opsPerSecond, bytesPerOp }: Result): string {
   const million = (opsPerSecond / 1e6).toPrecision(3);
-  return `${name.padEnd(24)} ${`${nsPerOp} ns`.padStart(12)} ${million.padStart(10)} M/s ${bytesPerOp} bytes`;
+  // Cryptography is named by the bytes that one operation takes.
+  const bytes = Number(/^(?:seal|open|esp-seal|openssl-speed)\..*\.(\d+)$/.exec(name)?.[1] ?? 0);
+  const rate = bytes === 0 ? '' : ` ${((bytes * 8) / nsPerOp).toPrecision(3)} Gbit/s`;
+  const heap = `${bytesPerOp} bytes`;
+  return `${name.padEnd(36)} ${`${nsPerOp} ns`.padStart(10)} ${million.padStart(8)} M/s ${heap}${rate}`;
 }
 
 const results: Result[] = [];
