@@ -11,21 +11,10 @@ export function mix(word: number): number {
   return h ^ (h >>> 16);
 }
 
-/** Mixes two words; `seed` makes the places of made-up keys hard to guess. */
-export function mix2(a: number, b: number, seed = 0): number {
-  return mix(Math.imul(mix(a ^ seed), 0x9e3779b1) ^ b);
-}
-
-/** Mixes four words. */
-export function mix4(a: number, b: number, c: number, d: number, seed = 0): number {
-  return mix2(mix2(a, b, seed), mix2(c, d, ~seed));
-}
-
 /**
  * Mixes two words with a secret odd number, for tables whose keys strangers choose. A seed that is merely
  * added in lets differences in the top bits through unchanged whatever it is, so that keys can be made which
- * lie close together under every seed; a secret multiplier does not. It takes half the time of {@link mix2},
- * too.
+ * lie close together under every seed; a secret multiplier does not.
  */
 export function keyed2(a: number, b: number, key: number): number {
   let h = Math.imul(a, 0x9e3779b1);
