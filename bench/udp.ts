@@ -11,8 +11,7 @@ import dgram from 'node:dgram';
 import { fileURLToPath } from 'node:url';
 import { parse } from '../codecs/ip.ts';
 import { BATCH, Batch } from '../lib/core/batch.ts';
-import { RealClock } from '../lib/core/clock.ts';
-import { Pool } from '../lib/core/pool.ts';
+import { createContext, portHost } from '../lib/core/context.ts';
 import { UdpPort } from '../lib/io/udp.ts';
 
 const UNDER_WAY = 512;
@@ -26,7 +25,7 @@ interface Ends {
 }
 
 async function ports(bytes: number, sourcePorts: number): Promise<Ends> {
-  const host = { pool: new Pool(), clock: new RealClock(), wake() {} };
+  const host = portHost(createContext());
   const from = new UdpPort({ address: '127.0.0.1', port: 0, sourcePorts });
   const to = new UdpPort({ address: '127.0.0.2', port: 0, sourcePorts: 1 });
   await Promise.all([from.open(host), to.open(host)]);

@@ -12,7 +12,7 @@ import { format, type Ip, parse } from '../codecs/ip.ts';
 import * as ipv4 from '../codecs/ipv4.ts';
 import * as udp from '../codecs/udp.ts';
 import { BATCH, Batch } from '../lib/core/batch.ts';
-import { type Context, createContext } from '../lib/core/context.ts';
+import { type Context, createContext, portHost } from '../lib/core/context.ts';
 import type { Sink } from '../lib/core/element.ts';
 import { HEADROOM, remote } from '../lib/core/packet.ts';
 import { Pool } from '../lib/core/pool.ts';
@@ -124,7 +124,7 @@ class Host {
   }
 
   async open(context: Context): Promise<void> {
-    const host = { pool: context.pool, clock: context.clock, wake: () => {} };
+    const host = portHost(context);
     for (const port of [this.station, this.#port, this.#underlay]) await port.open(host);
   }
 

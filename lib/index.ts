@@ -43,6 +43,7 @@ export {
   CHECKSUM,
   DATAGRAM,
   ETHERNET,
+  GAPS,
   IP,
   type Medium,
   type Port,

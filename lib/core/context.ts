@@ -1,21 +1,30 @@
 /** What the elements and ports of one dataplane share, and how it is made. */
+import type { PortHost } from '../io/port.ts';
 import { type Clock, RealClock } from './clock.ts';
 import { Counters } from './counters.ts';
 import type { Drop } from './drop.ts';
 import { type Log, silent } from './log.ts';
 import type { Packet } from './packet.ts';
-import { Pool } from './pool.ts';
+import type { Poll } from './poll.ts';
+import { JUMBO_SLOT, Pool } from './pool.ts';
 import { Random } from './random.ts';
 
 export interface Context {
   readonly pool: Pool;
+  /** Packets for super-frames. */
+  readonly jumbo: Pool;
   readonly clock: Clock;
   readonly random: Random;
   readonly counters: Counters;
   readonly log: Log;
+  /** What watches file descriptors, once a port needs it. */
+  poll: Poll | null;
   /** Sees every packet that is dropped, before it goes home: for traces. Must not keep it. */
   onDrop: ((p: Packet, reason: Drop, where: string) => void) | null;
 }
+
+/** Super-frames that can be under way at once: 16 MiB, of which pages that nobody touches cost nothing. */
+const JUMBOS = 256;
 
 /** A context from the parts that are given and defaults for the others: real time, seeded by the clock. */
 export function createContext(parts: Partial<Context> = {}): Context {
@@ -23,9 +32,21 @@ export function createContext(parts: Partial<Context> = {}): Context {
   return {
     clock,
     pool: parts.pool ?? new Pool(),
+    jumbo: parts.jumbo ?? new Pool({ count: JUMBOS, slot: JUMBO_SLOT }),
     random: parts.random ?? new Random((clock.origin + clock.now) * 1000),
     counters: parts.counters ?? new Counters(),
     log: parts.log ?? silent,
+    poll: parts.poll ?? null,
     onDrop: parts.onDrop ?? null,
   };
+}
+
+/** What a port is opened with. */
+export function portHost(context: Context, wake: () => void = () => {}): PortHost {
+  const { pool, jumbo, clock, log } = context;
+  const poll = (make: () => Poll): Poll => {
+    context.poll ??= make();
+    return context.poll;
+  };
+  return { pool, jumbo, clock, log, wake, poll };
 }

@@ -15,6 +15,7 @@
  */
 import type { Port, PortError } from '../io/port.ts';
 import { Batch } from './batch.ts';
+import { portHost } from './context.ts';
 import { type Context, type Element, Output, type Sink } from './element.ts';
 import { NONE } from './packet.ts';
 
@@ -246,7 +247,7 @@ export class PortNode implements Sink {
   }
 
   async open(): Promise<void> {
-    await this.port.open({ pool: this.#context.pool, clock: this.#context.clock, wake: () => this.wake() });
+    await this.port.open(portHost(this.#context, () => this.wake()));
     this.port.stats.attach(this.#context.counters, this.#name);
     const theirs = this.port.onError;
     this.port.onError = (error) => {

@@ -6,6 +6,15 @@
  * after that does not touch it again.
  *
  * Every number here fits a small integer (31 bits signed), so that writing one never allocates.
+ *
+ * A super-frame is many segments in one packet (`gsoType`): one set of headers, `hdrLen` bytes, and the payload
+ * of all. Payload that arrived in pieces stays where it lies, `gap` bytes apart:
+ *
+ *     start        hdrLen        gsoSize       gap        gsoSize       gap     up to gsoSize    end
+ *       |---headers---|=====================|........|=====================|........|===========|
+ *
+ * A train is datagrams of one tunnel endpoint behind each other, each with all its headers: a super-frame of
+ * GSO_UDP_L4 whose `hdrLen` is 0.
  */
 import type { Pool } from './pool.ts';
 
@@ -71,14 +80,16 @@ export class Packet {
   /** TOS or traffic class of the outer header, where a port hides that header (0..255). */
   tos = 0;
 
-  // Offload, with the meaning of the kernel's struct virtio_net_hdr (linux/virtio_net.h).
+  // Offload, with the meaning of the kernel's struct virtio_net_hdr (linux/virtio_net.h), and `gap`.
 
   /** GSO_NONE, or what kind of super-frame this is. */
   gsoType = GSO_NONE;
-  /** Payload bytes of each segment of a super-frame. */
+  /** Payload bytes of each segment of a super-frame; the last may have fewer. */
   gsoSize = 0;
-  /** Bytes of all headers, from `start`, that each segment repeats. */
+  /** Bytes of all headers, from `start`, that each segment repeats; 0 for a train, see {@link isTrain}. */
   hdrLen = 0;
+  /** Bytes between the payload of one segment and that of the next, which belong to neither. */
+  gap = 0;
   /** Where the checksum still to be completed starts, an offset into the slot; NONE where it is complete. */
   csumStart = NONE;
   /** Where, from `csumStart`, the checksum field lies. */
@@ -121,6 +132,7 @@ export class Packet {
     this.gsoType = GSO_NONE;
     this.gsoSize = 0;
     this.hdrLen = 0;
+    this.gap = 0;
     this.csumStart = NONE;
     this.csumOffset = 0;
   }
@@ -140,6 +152,7 @@ export class Packet {
     this.gsoType = from.gsoType;
     this.gsoSize = from.gsoSize;
     this.hdrLen = from.hdrLen;
+    this.gap = from.gap;
     this.csumStart = from.csumStart;
     this.csumOffset = from.csumOffset;
   }
@@ -160,6 +173,22 @@ export class Packet {
   frame(): Uint8Array {
     return this.bytes.subarray(this.start, this.end);
   }
+}
+
+/** Whether a packet is datagrams behind each other, as a DATAGRAM port gives and takes them. */
+export function isTrain(p: Packet): boolean {
+  return p.gsoType === GSO_UDP_L4 && p.hdrLen === 0;
+}
+
+/** Segments of a super-frame, 1 or more. */
+export function segments(p: Packet): number {
+  const step = p.gsoSize + p.gap;
+  return Math.max(Math.ceil((p.end - p.start - p.hdrLen) / step), 1);
+}
+
+/** Bytes of a super-frame without its gaps. */
+export function solidLength(p: Packet): number {
+  return p.end - p.start - (segments(p) - 1) * p.gap;
 }
 
 // Values of `gsoType` (linux/virtio_net.h).

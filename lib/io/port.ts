@@ -14,7 +14,9 @@ import type { Batch } from '../core/batch.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Counters } from '../core/counters.ts';
 import * as drops from '../core/drop.ts';
+import type { Log } from '../core/log.ts';
 import { GSO_ECN, GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NONE, type Packet } from '../core/packet.ts';
+import type { Poll } from '../core/poll.ts';
 import type { Pool } from '../core/pool.ts';
 import type { VtepTable } from '../tables/vtep.ts';
 
@@ -39,14 +41,21 @@ export const TSO6 = 0x04;
 export const USO = 0x08;
 /** Trains of equal datagrams to one peer. */
 export const TRAIN = 0x10;
+/** Super-frames whose segments lie apart (`gap`). */
+export const GAPS = 0x20;
 
 /** What a port gets when it is opened. */
 export interface PortHost {
   /** Where it takes packets to receive into. */
   readonly pool: Pool;
+  /** Where it takes packets for what is larger than those of `pool`; they go home by `p.pool`. */
+  readonly jumbo: Pool;
   readonly clock: Clock;
+  readonly log: Log;
   /** Tells that there is something to receive. Cheap; may be called more often than needed. */
   wake(): void;
+  /** What watches file descriptors; `make` makes it for the first port that asks. */
+  poll(make: () => Poll): Poll;
 }
 
 export interface Port {
@@ -214,12 +223,14 @@ export function dropAll(batch: Batch, stats: PortStats, reason: drops.Drop): voi
  */
 export function takes(port: Port, p: Packet): boolean {
   if (p.gsoType !== GSO_NONE) {
-    return (port.offloads & offloadOf(p.gsoType)) !== 0 && p.hdrLen + p.gsoSize <= port.mtu;
+    const wanted = p.hdrLen === 0 ? TRAIN : offloadOf(p.gsoType);
+    if ((port.offloads & wanted) === 0 || (p.gap > 0 && (port.offloads & GAPS) === 0)) return false;
+    return p.hdrLen + p.gsoSize <= port.mtu;
   }
   return p.length <= port.mtu && (p.csumStart === NONE || (port.offloads & CHECKSUM) !== 0);
 }
 
-/** The bits of `offloads` of which one must be declared for a kind of super-frame. */
+/** The bit of `offloads` that must be declared for a kind of super-frame. */
 function offloadOf(gsoType: number): number {
   switch (gsoType & ~GSO_ECN) {
     case GSO_TCPV4:
@@ -227,7 +238,7 @@ function offloadOf(gsoType: number): number {
     case GSO_TCPV6:
       return TSO6;
     case GSO_UDP_L4:
-      return USO | TRAIN;
+      return USO;
     default:
       return 0;
   }

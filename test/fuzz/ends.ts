@@ -9,6 +9,7 @@ import type { Clock } from '../../lib/core/clock.ts';
 import type { Pool } from '../../lib/core/pool.ts';
 import { MemoryUnderlay, memoryPair } from '../../lib/io/memory.ts';
 import { DATAGRAM, ETHERNET, IP, type Medium, type Port } from '../../lib/io/port.ts';
+import { testHost } from '../gen/context.ts';
 import { vtep } from '../lib/elements/tunnel.ts';
 import { type Station, station } from './corpus.ts';
 import { MOST } from './mutate.ts';
@@ -152,6 +153,6 @@ export class Ends {
   }
 
   #open(port: Port): Promise<void> {
-    return port.open({ pool: this.#pool, clock: this.#clock, wake: () => {} });
+    return port.open(testHost({ pool: this.#pool, clock: this.#clock }));
   }
 }

@@ -2,16 +2,19 @@
 
 import type { Batch } from '../../lib/core/batch.ts';
 import { VirtualClock } from '../../lib/core/clock.ts';
+import { createContext, portHost } from '../../lib/core/context.ts';
 import { Counters } from '../../lib/core/counters.ts';
 import type { Context, Sink } from '../../lib/core/element.ts';
 import { silent } from '../../lib/core/log.ts';
 import type { Packet } from '../../lib/core/packet.ts';
-import { DebugPool, type PoolOptions } from '../../lib/core/pool.ts';
+import { DebugPool, JUMBO_SLOT, type PoolOptions } from '../../lib/core/pool.ts';
 import { Random } from '../../lib/core/random.ts';
+import type { PortHost } from '../../lib/io/port.ts';
 import { seed } from './seed.ts';
 
 export interface TestContext extends Context {
   readonly pool: DebugPool;
+  readonly jumbo: DebugPool;
   readonly clock: VirtualClock;
 }
 
@@ -22,8 +25,15 @@ export function testContext(pool: PoolOptions = { count: 256 }): TestContext {
     random: new Random(seed),
     counters: new Counters(new SharedArrayBuffer(1 << 20)),
     log: silent,
+    jumbo: new DebugPool({ count: 32, slot: JUMBO_SLOT }),
+    poll: null,
     onDrop: null,
   };
+}
+
+/** What a port is opened with outside of a graph. */
+export function testHost(parts: Partial<Context>, wake: () => void = () => {}): PortHost {
+  return portHost(createContext({ clock: new VirtualClock(), ...parts }), wake);
 }
 
 /** Keeps what is pushed into it. */

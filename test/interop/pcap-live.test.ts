@@ -13,7 +13,7 @@ import { PORT_ERROR, PORT_FULL, TOO_BIG } from '../../lib/core/drop.ts';
 import { DebugPool } from '../../lib/core/pool.ts';
 import { PcapLive, type PcapLiveOptions } from '../../lib/io/pcap-live.ts';
 import { ETHERNET } from '../../lib/io/port.ts';
-import { testContext } from '../gen/context.ts';
+import { testContext, testHost } from '../gen/context.ts';
 import { Namespaces } from '../gen/netns.ts';
 import { has, noNamespaces, skip } from '../gen/skip.ts';
 import { FarPort, portConformance, type Rig } from '../lib/io/conformance.ts';
@@ -43,7 +43,7 @@ class Listening {
   }
 
   async open(): Promise<this> {
-    await this.port.open({ ...this.context, wake: () => this.wakes++ });
+    await this.port.open(testHost(this.context, () => this.wakes++));
     this.socket.bind(0, '127.0.0.1');
     await once(this.socket, 'listening');
     return this;
@@ -214,7 +214,7 @@ t.test('without the package it says how to get it', async (t) => {
   const port = new PcapLive({ device: 'lo' }, () => {
     throw new Error('Cannot find module');
   });
-  await t.rejects(port.open({ ...testContext(), wake() {} }), {
+  await t.rejects(port.open(testHost(testContext())), {
     code: 'NOT_INSTALLED',
     message: /needs the package "cap": install libpcap's headers \(libpcap-dev\), then run: npm install cap/,
   });

@@ -14,6 +14,7 @@ import { Random } from '../../lib/core/random.ts';
 import { MemoryUnderlay, memoryPair } from '../../lib/io/memory.ts';
 import { DATAGRAM, type Medium, type Port } from '../../lib/io/port.ts';
 import { Overlay } from '../../lib/overlay.ts';
+import { testHost } from '../gen/context.ts';
 import { bytesPerPacket } from '../gen/heap.ts';
 import { identity } from '../gen/world.ts';
 import { FAMILIES, type Family, MEDIA, NAMES, udpFrame, vtep } from '../lib/elements/tunnel.ts';
@@ -51,7 +52,7 @@ async function hosts(medium: Medium, family: Family): Promise<[Overlay[], Port[]
       { pool, clock, random: new Random(1) },
     );
   });
-  for (const far of fars) await far.open({ pool, clock, wake: () => {} });
+  for (const far of fars) await far.open(testHost({ pool, clock }));
   for (const overlay of overlays) await overlay.open();
   return [overlays, fars];
 }

@@ -21,6 +21,7 @@ import { Fdb } from '../../lib/tables/fdb.ts';
 import { NeighborTable } from '../../lib/tables/neighbor.ts';
 import { VtepTable } from '../../lib/tables/vtep.ts';
 import { verify } from '../gen/checksums.ts';
+import { testHost } from '../gen/context.ts';
 import { FrameMaker } from '../gen/frames.ts';
 import { bytesPerPacket } from '../gen/heap.ts';
 
@@ -45,7 +46,7 @@ const vteps = new VtepTable();
 let now = 0;
 
 const clock = new RealClock();
-const host = { pool, clock, wake: () => {} };
+const host = testHost({ pool, clock });
 const [a, b] = memoryPair();
 await a.open(host);
 await b.open(host);

@@ -15,6 +15,7 @@ import { Random } from '../../lib/core/random.ts';
 import { MemoryUnderlay, memoryPair } from '../../lib/io/memory.ts';
 import type { Port } from '../../lib/io/port.ts';
 import { Overlay } from '../../lib/overlay.ts';
+import { testHost } from '../gen/context.ts';
 import { seed } from '../gen/seed.ts';
 import { identity } from '../gen/world.ts';
 
@@ -35,7 +36,7 @@ t.test(`${COUNT} endpoints, seed ${seed}`, async (t) => {
   const ports = await Promise.all(
     macs.map(async (_, i) => {
       const [near, far] = memoryPair({ name: `p${i}`, capacity: 128 });
-      await far.open({ pool, clock, wake: () => awake.push(i) });
+      await far.open(testHost({ pool, clock }, () => awake.push(i)));
       fars.push(far);
       return { port: near, ...identity(i + 1) };
     }),

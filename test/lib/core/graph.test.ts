@@ -6,7 +6,7 @@ import { Engine, settle, simulate } from '../../../lib/core/engine.ts';
 import { type GraphConfig, node } from '../../../lib/core/graph.ts';
 import { memoryPair } from '../../../lib/io/memory.ts';
 import type { Port } from '../../../lib/io/port.ts';
-import { testContext } from '../../gen/context.ts';
+import { testContext, testHost } from '../../gen/context.ts';
 
 /** Adds a byte to the front of each packet. */
 class Mark extends Element {
@@ -73,7 +73,7 @@ async function bench() {
   const engine = new Engine(context);
   const [a, farA] = memoryPair({ name: 'a' });
   const [b, farB] = memoryPair({ name: 'b' });
-  const host = { pool: context.pool, clock: context.clock, wake() {} };
+  const host = testHost({ pool: context.pool, clock: context.clock });
   await farA.open(host);
   await farB.open(host);
   const batch = new Batch();
@@ -216,7 +216,7 @@ t.test('what cannot be done changes nothing', async (t) => {
 
 function memoryPairWithOpenEnd(context: Context): Port {
   const [port] = memoryPair();
-  void port.open({ pool: context.pool, clock: context.clock, wake() {} });
+  void port.open(testHost({ pool: context.pool, clock: context.clock }));
   return port;
 }
 

@@ -13,7 +13,7 @@ import { DebugPool } from '../../../lib/core/pool.ts';
 import { MemoryUnderlay, memoryPair } from '../../../lib/io/memory.ts';
 import { IP, type Port, type PortError, TRAIN } from '../../../lib/io/port.ts';
 import { Capture, type CaptureOptions } from '../../../lib/io/wrap/capture.ts';
-import { testContext } from '../../gen/context.ts';
+import { testContext, testHost } from '../../gen/context.ts';
 import { type Bench, FarPort, portConformance, type Rig } from './conformance.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'packetweave-'));
@@ -246,7 +246,7 @@ t.test('a capture that fails ends, and the port goes on', async (t) => {
 
 t.test('what cannot be opened is closed again', async (t) => {
   const [inner] = memoryPair();
-  const host = { pool: new DebugPool({ count: 1 }), clock: new VirtualClock(), wake() {} };
+  const host = testHost({ pool: new DebugPool({ count: 1 }) });
   const lost = new Capture(inner, { to: at('no/such/folder') });
   await t.rejects(lost.open(host), { code: 'NO_SUCH_FILE' });
   const port = new Capture(inner, { to: at('fine') });

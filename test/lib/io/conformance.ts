@@ -27,11 +27,11 @@ import {
   type Port,
   PortError,
   type PortHost,
-  TRAIN,
   TSO4,
   TSO6,
   USO,
 } from '../../../lib/io/port.ts';
+import { testHost } from '../../gen/context.ts';
 import { seed } from '../../gen/seed.ts';
 
 export interface Rig {
@@ -131,7 +131,7 @@ class Stand {
     this.pool = pool;
     this.clock = clock;
     this.traits = traits;
-    this.host = { pool, clock, wake: () => this.woken++ };
+    this.host = testHost({ pool, clock }, () => this.woken++);
     this.port.onError = (error) => this.errors.push(error.code);
   }
 
@@ -356,7 +356,7 @@ async function superFrames(t: Test, s: Stand): Promise<void> {
   const kinds = [
     [GSO_TCPV4, TSO4],
     [GSO_TCPV6, TSO6],
-    [GSO_UDP_L4, USO | TRAIN],
+    [GSO_UDP_L4, USO],
   ] as const;
   const undeclared = kinds.filter(([, bits]) => (s.port.offloads & bits) === 0);
   for (const [gsoType] of undeclared) {
@@ -592,7 +592,7 @@ export class FarPort {
   }
 
   open(): Promise<void> {
-    return this.port.open({ ...this.#bench, wake() {} });
+    return this.port.open(testHost(this.#bench));
   }
 
   readonly deliver = (frames: readonly Uint8Array[]): void => {

@@ -7,7 +7,7 @@ import { Pool } from '../../../lib/core/pool.ts';
 import { MemoryUnderlay, memoryPair } from '../../../lib/io/memory.ts';
 import { PortError } from '../../../lib/io/port.ts';
 import { type FaultOptions, Faults } from '../../../lib/io/wrap/faults.ts';
-import { testContext } from '../../gen/context.ts';
+import { testContext, testHost } from '../../gen/context.ts';
 import { bytesPerPacket } from '../../gen/heap.ts';
 import { seed } from '../../gen/seed.ts';
 import { type Bench, FarPort, portConformance, type Rig } from './conformance.ts';
@@ -44,7 +44,7 @@ async function run(options: FaultOptions, count = 2000) {
   const context = testContext({ count: 4096 });
   const { port, deliver, collect, close } = await cable(options)(context);
   let wakes = 0;
-  await port.open({ ...context, wake: () => wakes++ });
+  await port.open(testHost(context, () => wakes++));
   const here = new FarPort(port, context);
   const out: Uint8Array[] = [];
   const back: Uint8Array[] = [];
@@ -157,7 +157,7 @@ t.test('delay holds each packet for its time', async (t) => {
   const rig = await cable({ seed, delay: { min: 15, max: 15 } })(context);
   const { clock } = context;
   let wakes = 0;
-  await rig.port.open({ ...context, wake: () => wakes++ });
+  await rig.port.open(testHost(context, () => wakes++));
   const here = new FarPort(rig.port, context);
   const step = (ms: number) => {
     clock.advance(ms);
@@ -187,7 +187,7 @@ t.test('a wrapped port that fails takes what waits with it', async (t) => {
   const rig = await cable({ seed, delay: { min: 15, max: 15 } })(context);
   const errors: string[] = [];
   rig.port.onError = (error) => errors.push(error.code);
-  await rig.port.open({ ...context, wake() {} });
+  await rig.port.open(testHost(context));
   new FarPort(rig.port, context).deliver([numbered(1)]);
   t.equal(context.pool.used, 1);
   rig.port.inner.onError!(new PortError('IO', 'gone'));
@@ -219,7 +219,7 @@ t.test('a receiver that drops everything does not hold up the loop, nor lose a w
   await far.open();
   const port = new Faults(inner, { seed, drop: 1 });
   let woken = false;
-  await port.open({ ...context, wake: () => (woken = true) });
+  await port.open(testHost(context, () => (woken = true)));
   far.deliver(Array.from({ length: 5000 }, () => new Uint8Array(60)));
   const batch = new Batch();
   let rounds = 0;
@@ -238,7 +238,7 @@ t.test('a receiver that drops everything does not hold up the loop, nor lose a w
 t.test('an empty frame and a dry pool are survived', async (t) => {
   const context = testContext({ count: 1 });
   const rig = await cable({ seed, corrupt: 1, duplicate: 1 })(context);
-  await rig.port.open({ ...context, wake() {} });
+  await rig.port.open(testHost(context));
   const here = new FarPort(rig.port, context);
   here.deliver([new Uint8Array(0)]);
   t.equal(rig.collect().length, 1);
@@ -267,7 +267,7 @@ t.test('no packet costs memory of its own', async (t) => {
   const clock = new VirtualClock();
   const [inner, other] = memoryPair();
   const port = new Faults(inner, { ...ALL, seed: 1 });
-  for (const end of [port, other]) await end.open({ pool, clock, wake() {} });
+  for (const end of [port, other]) await end.open(testHost({ pool, clock }));
   const batch = new Batch();
   const bytes = bytesPerPacket((n) => {
     for (let i = 0; i < n; i += BATCH) {

@@ -3,7 +3,7 @@ import { parse } from '../../../codecs/ip.ts';
 import { Batch } from '../../../lib/core/batch.ts';
 import { UNKNOWN_PEER } from '../../../lib/core/drop.ts';
 import { MemoryUnderlay, memoryPair } from '../../../lib/io/memory.ts';
-import { testContext } from '../../gen/context.ts';
+import { testContext, testHost } from '../../gen/context.ts';
 import { type Bench, FarPort, portConformance, type Rig } from './conformance.ts';
 
 async function pair(bench: Bench): Promise<Rig> {
@@ -41,7 +41,7 @@ portConformance(t, 'memory underlay', datagrams, { copies: false });
 t.test('memory underlay: an address is one port only', async (t) => {
   const context = testContext();
   const underlay = new MemoryUnderlay();
-  const host = { ...context, wake() {} };
+  const host = testHost(context);
   const [a, again] = [underlay.port('2001:db8::1'), underlay.port('2001:db8:0::1')];
   await a.open(host);
   await t.rejects(again.open(host), { code: 'ADDRESS_IN_USE', message: /^2001:db8::1 has a port/ });
@@ -61,7 +61,7 @@ t.test('memory underlay: what strangers send is dropped where it arrives', async
   const underlay = new MemoryUnderlay();
   const [a, b] = [underlay.port('192.0.2.1'), underlay.port('192.0.2.2')];
   const peer = a.peers.set({ address: parse('192.0.2.2'), port: 4789 });
-  for (const port of [a, b]) await port.open({ ...context, wake() {} });
+  for (const port of [a, b]) await port.open(testHost(context));
   const far = new FarPort(a, context, peer);
   far.deliver([new Uint8Array(60)]);
   t.equal(b.receive(new Batch()), 0);

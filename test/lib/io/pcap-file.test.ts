@@ -19,6 +19,7 @@ import { MALFORMED, PORT_ERROR, TOO_BIG } from '../../../lib/core/drop.ts';
 import { DebugPool } from '../../../lib/core/pool.ts';
 import { PcapReader, type PcapReaderOptions, PcapWriter } from '../../../lib/io/pcap-file.ts';
 import { ETHERNET, IP, type Port, type PortError } from '../../../lib/io/port.ts';
+import { testHost } from '../../gen/context.ts';
 import { portConformance, type Rig } from './conformance.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'packetweave-'));
@@ -63,7 +64,7 @@ class Replay {
   }
 
   open(): Promise<void> {
-    return this.port.open({ pool: this.pool, clock: this.clock, wake: () => this.wakes++ });
+    return this.port.open(testHost({ pool: this.pool, clock: this.clock }, () => this.wakes++));
   }
 
   /** One batch, as lengths and first bytes. */
@@ -342,7 +343,7 @@ t.test('the writer stamps by the clock, cuts, and flushes every second', async (
   const pool = new DebugPool({ count: 8 });
   const clock = new VirtualClock(1_700_000_000_123.25);
   const port = new PcapWriter({ path: at('out.pcapng'), name: 'eth7', snaplen: 50, medium: IP });
-  await port.open({ pool, clock, wake() {} });
+  await port.open(testHost({ pool, clock }));
   send(port, pool, 40);
   clock.advance(876.750001);
   send(port, pool, 60);
@@ -369,7 +370,8 @@ t.test('the writer stamps by the clock, cuts, and flushes every second', async (
 });
 
 t.test('a file that cannot be made, and a disk that is full', async (t) => {
-  const host = { pool: new DebugPool({ count: 8 }), clock: new VirtualClock(), wake() {} };
+  const pool = new DebugPool({ count: 8 });
+  const host = testHost({ pool });
   const lost = new PcapWriter({ path: at('no/such/folder') });
   await t.rejects(lost.open(host), { code: 'NO_SUCH_FILE', message: /cannot be written/ });
   await t.rejects(new PcapWriter({ path: folder }).open(host), { code: 'IO' });
@@ -379,13 +381,13 @@ t.test('a file that cannot be made, and a disk that is full', async (t) => {
     const errors: PortError[] = [];
     port.onError = (error) => errors.push(error);
     await port.open(host);
-    send(port, host.pool, 100);
+    send(port, pool, 100);
     t.same(errors, []);
     if (how === 'tick') port.tick(2000);
-    if (how === 'send') for (let i = 0; i < 300; i++) send(port, host.pool, 1500);
+    if (how === 'send') for (let i = 0; i < 300; i++) send(port, pool, 1500);
     await port.close();
     t.match(errors, [{ code: 'IO', message: '"/dev/full" cannot be written: the disk is full' }], how);
     t.equal(errors.length, 1);
-    t.equal(host.pool.used, 0);
+    t.equal(pool.used, 0);
   }
 });

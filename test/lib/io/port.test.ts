@@ -4,7 +4,7 @@ import { CLOSED, NOT_FOR_US, SPOOFED_MAC, TOO_BIG } from '../../../lib/core/drop
 import { GSO_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4 } from '../../../lib/core/packet.ts';
 import { DebugPool } from '../../../lib/core/pool.ts';
 import { memoryPair } from '../../../lib/io/memory.ts';
-import { CHECKSUM, PortStats, TRAIN, TSO4, TSO6, takes, USO } from '../../../lib/io/port.ts';
+import { CHECKSUM, GAPS, PortStats, TRAIN, TSO4, TSO6, takes, USO } from '../../../lib/io/port.ts';
 
 t.test('what a port takes', async (t) => {
   const pool = new DebugPool({ count: 1, slot: 66048 });
@@ -33,9 +33,13 @@ t.test('what a port takes', async (t) => {
     [GSO_UDP_L4, TRAIN],
   ]) {
     p.gsoType = gsoType;
-    const others = all & ~(gsoType === GSO_UDP_L4 ? USO | TRAIN : bit);
-    t.same([takes(port(bit), p), takes(port(others), p)], [true, false], `super-frame ${gsoType}`);
+    p.hdrLen = bit === TRAIN ? 0 : 54;
+    t.same([takes(port(bit), p), takes(port(all & ~bit), p)], [true, false], `super-frame ${gsoType}`);
+    p.gap = 54;
+    t.same([takes(port(all), p), takes(port(all | GAPS), p)], [false, true], 'with gaps');
+    p.gap = 0;
   }
+  p.hdrLen = 54;
   p.gsoSize = 1461;
   t.equal(takes(port(all), p), false, 'segments longer than the mtu');
   p.gsoSize = 100;

@@ -6,7 +6,7 @@ import { Batch } from '../../../lib/core/batch.ts';
 import * as drops from '../../../lib/core/drop.ts';
 import type { PortHost } from '../../../lib/io/port.ts';
 import { type UdpOptions, UdpPort } from '../../../lib/io/udp.ts';
-import { testContext } from '../../gen/context.ts';
+import { testContext, testHost } from '../../gen/context.ts';
 import { skip } from '../../gen/skip.ts';
 import { type Bench, FarPort, portConformance, type Rig } from './conformance.ts';
 
@@ -112,7 +112,7 @@ else t.test('udp over IPv6', async (t) => skip(t, 'this machine has no ::1'));
 /** A port at 127.0.0.1 and a far socket at 127.0.0.2 that is its peer 0. */
 async function stand(t: Test, options: Partial<UdpOptions> = {}) {
   const context = testContext({ count: 512 });
-  const host: PortHost = { ...context, wake() {} };
+  const host: PortHost = testHost(context);
   const port = new UdpPort({ address: '127.0.0.1', port: 0, ...options });
   const far = await Far.at('127.0.0.2');
   port.peers.set({ address: parse('127.0.0.2'), port: far.port });
@@ -309,7 +309,7 @@ t.test('what cannot be opened says why', async (t) => {
 t.test('the sending sockets leave the listening port free', async (t) => {
   const context = testContext({ count: 1 });
   const port = new UdpPort({ address: '127.0.48.16', port: 49152, sourcePorts: 4 });
-  const [, sockets] = await spied(() => port.open({ ...context, wake() {} }));
+  const [, sockets] = await spied(() => port.open(testHost(context)));
   t.same(
     sockets.map((socket) => socket.address().port),
     [49153, 49154, 49155, 49156, 49152],
