@@ -180,13 +180,13 @@ export function isTrain(p: Packet): boolean {
   return p.gsoType === GSO_UDP_L4 && p.hdrLen === 0;
 }
 
-/** Segments of a super-frame, 1 or more. */
+/** Segments of a packet: 1 where it is no super-frame. */
 export function segments(p: Packet): number {
-  const step = p.gsoSize + p.gap;
-  return Math.max(Math.ceil((p.end - p.start - p.hdrLen) / step), 1);
+  if (p.gsoType === GSO_NONE) return 1;
+  return Math.max(Math.ceil((p.end - p.start - p.hdrLen) / (p.gsoSize + p.gap)), 1);
 }
 
-/** Bytes of a super-frame without its gaps. */
+/** Bytes of a frame without gaps. */
 export function solidLength(p: Packet): number {
   return p.end - p.start - (segments(p) - 1) * p.gap;
 }

@@ -3,13 +3,16 @@
  * (lib/io/native/poller.ts), and without native ports there is none.
  */
 export interface Poll {
-  /** Calls `wake` whenever the descriptor can be read when somebody looks, until it is removed. */
+  /** Calls `wake` whenever somebody waits and the descriptor can be read, until it is removed. */
   add(fd: number, wake: () => void): void;
   remove(fd: number): void;
-  /** Looks which descriptors can be read, and waits up to `ms` milliseconds for the first, blocking this thread. */
-  wait(ms: number): void;
-  /** Waits without blocking, until a descriptor can be read or `cancel`, and calls `then` once, on the event loop. */
-  arm(then: () => void): void;
-  /** Ends what waits, in whatever thread. */
+  /**
+   * Wakes those whose descriptors can be read; where there are none, waits up to `ms` milliseconds for the first,
+   * blocking this thread. True where it was interrupted.
+   */
+  wait(ms: number): boolean;
+  /** Begins to wait without blocking: the descriptors' `wake` are called on the event loop, once. */
+  arm(): void;
+  /** Ends what waits, now or the next time. */
   interrupt(): void;
 }

@@ -21,6 +21,7 @@ import * as drops from '../core/drop.ts';
 import { NONE, type Packet } from '../core/packet.ts';
 import { Ring } from '../core/ring.ts';
 import { VtepTable } from '../tables/vtep.ts';
+import { integer } from './options.ts';
 import { DATAGRAM, dropAll, type Port, PortError, type PortHost, PortStats, takes } from './port.ts';
 import { attempt, bind, Directory, Sender, shut } from './udp-socket.ts';
 
@@ -216,9 +217,4 @@ export class UdpPort implements Port {
     for (let p = this.#arrived.get(); p !== null; p = this.#arrived.get()) this.stats.drop(p, drops.CLOSED);
     return sockets;
   }
-}
-
-function integer(field: string, value: number, least: number, most: number): number {
-  if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new RangeError(`"${field}" expected an integer ${least}..${most}, got ${value}`);
 }

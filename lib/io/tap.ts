@@ -1,0 +1,312 @@
+/**
+ * TAP and TUN: the network stack of this machine, or of one of its namespaces, as a port (Linux, tuntap.rst in
+ * the kernel's documentation). A TAP carries Ethernet frames, a TUN carries IP packets.
+ *
+ * With offloads on, the kernel hands over super-frames of up to 64 KiB whose checksums are still to be completed,
+ * and takes such: a TCP flow then costs a system call for 45 segments. The header in front of each frame says
+ * so (native/vnet.ts). It is checked, because whoever holds the device's other end makes it.
+ *
+ * The device is made when the port is opened, and goes when the port is closed, unless it is `persistent` or was
+ * there before. Where it is deleted meanwhile, the port fails; where it goes down, frames sent to it are lost and
+ * counted until it comes up.
+ */
+import { BATCH, type Batch } from '../core/batch.ts';
+import * as drops from '../core/drop.ts';
+import { type Packet, segments, solidLength } from '../core/packet.ts';
+import type { Poll } from '../core/poll.ts';
+import * as c from './native/constants.ts';
+import { portError } from './native/errors.ts';
+import { type Libc, libc } from './native/libc.ts';
+import { changeLink, inNamespace } from './native/link.ts';
+import { Iovecs, Landing } from './native/memory.ts';
+import { Poller } from './native/poller.ts';
+import { addresses, Slab } from './native/slab.ts';
+import * as vnet from './native/vnet.ts';
+import { integer } from './options.ts';
+import {
+  CHECKSUM,
+  dropAll,
+  ETHERNET,
+  GAPS,
+  IP,
+  type Medium,
+  type Port,
+  PortError,
+  type PortHost,
+  PortStats,
+  TSO4,
+  TSO6,
+  takes,
+  USO,
+} from './port.ts';
+
+export interface TapOptions {
+  /** Name of the device, at most 15 bytes; `%d` in it becomes a number that is free. Default `tap%d` or `tun%d`. */
+  name?: string;
+  /** Where the device is made: a name of `ip netns`, or a path as `/proc/PID/ns/net`. Default: here. */
+  namespace?: string;
+  /** Largest IP packet in bytes, 68..65521. Default 1500. */
+  mtu?: number;
+  /** MAC address of the device as six bytes, TAP only. Default: one that the kernel makes up. */
+  mac?: Uint8Array;
+  /** Whether the device is brought up. Default true. */
+  up?: boolean;
+  /** Whether it stays when the port is closed. Default false. */
+  persistent?: boolean;
+  /** Whether it has several queues, of which this port is one. Default false. */
+  multiQueue?: boolean;
+  /** Whether super-frames and partial checksums pass. Default true. */
+  offload?: boolean;
+  /** The most segments of a super-frame that the stack makes. Default: what fits a train of datagrams when a
+   * tunnel adds up to 64 bytes to each. */
+  maxSegments?: number;
+}
+
+/** Bytes of received frames after which the engine gets them: more would not stay in the processor's caches. */
+const BUDGET = 128 << 10;
+/** Bytes of the largest UDP payload. */
+const LARGEST_DATAGRAM = 65507;
+/** What a tunnel adds to an IP packet: VXLAN 8, Ethernet 14 and ESP up to 42. */
+const TUNNEL = 64;
+/** The most pieces of a frame that is sent. */
+const PIECES = 256;
+
+/** What TAP and TUN have in common. */
+abstract class TunTap implements Port {
+  readonly medium: Medium;
+  readonly mtu: number;
+  readonly stats = new PortStats();
+  onError: ((error: PortError) => void) | null = null;
+
+  readonly #options: TapOptions;
+  readonly #flags: number;
+  #name: string;
+  #offloads: number;
+  #libc: Libc | null = null;
+  #fd = -1;
+  #host: PortHost | null = null;
+  #poll: Poll | null = null;
+  #landing: Landing | null = null;
+  #out: Iovecs | null = null;
+  /** Addresses of the iovecs to receive into and of those to send from. */
+  #at: readonly number[] = [];
+
+  constructor(options: TapOptions, medium: Medium) {
+    const { mtu = 1500, offload = true, multiQueue = false } = options;
+    this.medium = medium;
+    this.#options = options;
+    this.#name = deviceName(options.name ?? (medium === ETHERNET ? 'tap%d' : 'tun%d'));
+    this.mtu = integer('mtu', mtu, 68, 65521) + (medium === ETHERNET ? 14 : 0);
+    if (options.mac !== undefined && options.mac.length !== 6) {
+      throw new RangeError(`"mac" expected six bytes, got ${options.mac.length}`);
+    }
+    if (options.maxSegments !== undefined) integer('maxSegments', options.maxSegments, 1, 65535);
+    const kind = medium === ETHERNET ? c.IFF_TAP : c.IFF_TUN;
+    this.#flags = kind | c.IFF_NO_PI | c.IFF_VNET_HDR | (multiQueue ? c.IFF_MULTI_QUEUE : 0);
+    this.#offloads = GAPS | CHECKSUM | (offload ? TSO4 | TSO6 | USO : 0);
+  }
+
+  /** Name of the device; with `%d` in it until it was opened. */
+  get name(): string {
+    return this.#name;
+  }
+
+  /** USO goes where the kernel has none, once it is open. */
+  get offloads(): number {
+    return this.#offloads;
+  }
+
+  async open(host: PortHost): Promise<void> {
+    if (this.#host !== null) throw new PortError('STATE', `"${this.#name}" is open already: close it first`);
+    this.#libc = libc();
+    this.#prepare();
+    inNamespace(this.#options.namespace ?? null, () => this.#attach());
+    this.#host = host;
+    this.#landing!.open(host);
+    this.#poll = host.poll(() => new Poller());
+    this.#poll.add(this.#fd, host.wake);
+    host.wake();
+  }
+
+  /** Lays out what native calls read and write. */
+  #prepare(): void {
+    if (this.#landing !== null) return;
+    const slab = new Slab(Landing.size(1) + PIECES * 16);
+    this.#landing = new Landing(slab, 1, vnet.SIZE);
+    this.#out = new Iovecs(slab, PIECES);
+    this.#at = addresses(slab.address(this.#landing.iovecs.at), slab.address(this.#out.at));
+  }
+
+  /** Makes the device or takes hold of it, in the namespace that this thread is in. */
+  #attach(): void {
+    const native = this.#libc!;
+    const fd = native.open('/dev/net/tun', c.O_RDWR | c.O_NONBLOCK | c.O_CLOEXEC);
+    if (fd < 0) {
+      const { code, message } = portError(native.errno(), '/dev/net/tun cannot be opened');
+      throw new PortError(code, `${message}: TAP devices need it (modprobe tun, or --device /dev/net/tun)`);
+    }
+    try {
+      this.#configure(fd);
+    } catch (error) {
+      native.close(fd);
+      throw error;
+    }
+    this.#fd = fd;
+  }
+
+  #configure(fd: number): void {
+    const { mac, persistent = false, up = true, maxSegments } = this.#options;
+    const slab = new Slab(128);
+    slab.writeString(0, this.#name);
+    slab.view.setUint16(c.IFNAMSIZ, this.#flags, true);
+    this.#ioctl(fd, c.TUNSETIFF, slab.address(0), (errno) =>
+      errno === c.EINVAL
+        ? new PortError(
+            'STATE',
+            `"${this.#name}" exists with other flags than this port needs (kind, multi_queue, vnet_hdr): ` +
+              `delete it (ip link del ${this.#name}) or use another name`,
+          )
+        : portError(errno, `the device "${this.#name}" cannot be made`),
+    );
+    this.#name = slab.readString(0, c.IFNAMSIZ);
+    slab.view.setInt32(64, vnet.SIZE, true);
+    this.#ioctl(fd, c.TUNSETVNETHDRSZ, slab.address(64));
+    this.#setOffload(fd);
+    if (persistent) this.#ioctl(fd, c.TUNSETPERSIST, 1);
+    const ip = this.medium === ETHERNET ? this.mtu - 14 : this.mtu;
+    changeLink(this.#name, {
+      mtu: ip,
+      ...(mac !== undefined && this.medium === ETHERNET && { mac }),
+      gsoMaxSegments: maxSegments ?? Math.max(Math.floor(LARGEST_DATAGRAM / (ip + TUNNEL)), 1),
+      ...(up && { up }),
+    });
+  }
+
+  /** USO exists from Linux 6.2: an older kernel refuses what it does not know. */
+  #setOffload(fd: number): void {
+    if (this.#options.offload === false) {
+      this.#ioctl(fd, c.TUNSETOFFLOAD, c.TUN_F_CSUM);
+      return;
+    }
+    const tcp = c.TUN_F_CSUM | c.TUN_F_TSO4 | c.TUN_F_TSO6 | c.TUN_F_TSO_ECN;
+    if (this.#libc!.ioctl(fd, c.TUNSETOFFLOAD, tcp | c.TUN_F_USO4 | c.TUN_F_USO6) === 0) return;
+    this.#ioctl(fd, c.TUNSETOFFLOAD, tcp);
+    this.#offloads &= ~USO;
+  }
+
+  #ioctl(fd: number, request: number, argument: number, refusal?: (errno: number) => PortError): void {
+    if (this.#libc!.ioctl(fd, request, argument) >= 0) return;
+    const errno = this.#libc!.errno();
+    throw refusal?.(errno) ?? portError(errno, `"${this.#name}" cannot be set up`);
+  }
+
+  receive(batch: Batch): number {
+    const landing = this.#landing!;
+    if (this.#fd < 0) return batch.length;
+    for (let bytes = 0; bytes < BUDGET && batch.length < BATCH; ) {
+      landing.prepare(0);
+      const n = this.#libc!.readv(this.#fd, this.#at[0], 2);
+      if (n < vnet.SIZE) {
+        if (this.#drained()) break;
+        continue;
+      }
+      bytes += n;
+      const p = landing.take(0, n, this.stats);
+      if (p === null) continue;
+      if (!vnet.read(p)) {
+        this.stats.drop(p, drops.MALFORMED);
+        continue;
+      }
+      this.stats.received(p.end - p.start, segments(p));
+      batch.add(p);
+    }
+    landing.release();
+    return batch.length;
+  }
+
+  /** Whether reading has come to an end for now. */
+  #drained(): boolean {
+    const errno = this.#libc!.errno();
+    if (errno === c.EINTR) return false;
+    if (errno === c.EBADFD) this.#fail(new PortError('NO_SUCH_DEVICE', `"${this.#name}" was deleted`));
+    else if (errno !== c.EAGAIN && errno !== c.EIO)
+      this.#fail(portError(errno, `"${this.#name}" cannot be read`));
+    return true;
+  }
+
+  send(batch: Batch): void {
+    if (this.#fd < 0) {
+      dropAll(batch, this.stats, drops.CLOSED);
+      return;
+    }
+    for (let i = 0; i < batch.length; i++) this.#sendOne(batch.packets[i]);
+    batch.clear();
+  }
+
+  #sendOne(p: Packet): void {
+    if (!takes(this, p) || p.start < vnet.SIZE) {
+      this.stats.drop(p, this.#fd < 0 ? drops.CLOSED : drops.TOO_BIG);
+      return;
+    }
+    const n = segments(p);
+    if (n > PIECES && p.gap > 0) {
+      this.stats.drop(p, drops.TOO_BIG);
+      return;
+    }
+    vnet.write(p);
+    const pieces = this.#out!.setFrame(0, p, vnet.SIZE);
+    const sent = this.#fd < 0 ? -1 : this.#libc!.writev(this.#fd, this.#at[1], pieces);
+    if (sent < 0) {
+      this.#refused(p);
+      return;
+    }
+    this.stats.sent(solidLength(p), n);
+    p.pool.give(p);
+  }
+
+  #refused(p: Packet): void {
+    const errno = this.#libc!.errno();
+    const full = errno === c.EAGAIN || errno === c.ENOBUFS || errno === c.ENOMEM;
+    this.stats.drop(p, full ? drops.PORT_FULL : drops.PORT_ERROR);
+    if (errno === c.EBADFD) this.#fail(new PortError('NO_SUCH_DEVICE', `"${this.#name}" was deleted`));
+  }
+
+  async close(): Promise<void> {
+    this.#stop();
+  }
+
+  #fail(error: PortError): void {
+    if (this.#fd < 0) return;
+    this.#stop();
+    this.onError?.(error);
+  }
+
+  #stop(): void {
+    if (this.#fd < 0) return;
+    this.#poll?.remove(this.#fd);
+    this.#libc!.close(this.#fd);
+    this.#fd = -1;
+    this.#host = null;
+  }
+}
+
+/** A TAP device. */
+export class TapPort extends TunTap {
+  /** Throws a TypeError or RangeError for options that make no sense. */
+  constructor(options: TapOptions = {}) {
+    super(options, ETHERNET);
+  }
+}
+
+/** A TUN device. */
+export class TunPort extends TunTap {
+  /** Throws a TypeError or RangeError for options that make no sense. */
+  constructor(options: Omit<TapOptions, 'mac'> = {}) {
+    super(options, IP);
+  }
+}
+
+function deviceName(name: string): string {
+  if (/^[^\s/:]{1,15}$/.test(name) && name !== '.' && name !== '..') return name;
+  throw new RangeError(`"name" expected a device's name of 1 to 15 characters, got "${name}"`);
+}
