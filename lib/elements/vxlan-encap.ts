@@ -9,7 +9,8 @@
  * DSCP is set to one value or copied (the pipe and uniform models of RFC 2983). The flow hash of the inner
  * frame becomes the UDP source port, and the flow label of IPv6 (RFC 6438).
  *
- * Output: `out`, with the endpoint in `p.peer`, `p.hash`, and TOS or traffic class in `p.tos`.
+ * Output: `out`, with the endpoint in `p.peer`, `p.hash`, TOS or traffic class in `p.tos`, and in `p.l3` where the inner IP
+ * header lies, or that of the outer one where it was written.
  */
 import * as ethernet from '../../codecs/ethernet.ts';
 import { flowHash } from '../../codecs/flow-hash.ts';
@@ -100,6 +101,7 @@ export class VxlanEncap extends Element {
     if (p.length < ethernet.SIZE || !this.#untagged(p)) return MALFORMED;
     if (p.hash === 0) p.hash = flowHash(p.view, p.start, p.end, this.#seed);
     const ip = ipOf(p.view, p.start, p.end);
+    p.l3 = ip;
     p.tos = (ip === NONE ? 0 : tosOf(p.view, ip) & this.#tosMask) | this.#tosBits;
     return PASS;
   }

@@ -8,7 +8,8 @@ import * as drops from '../core/drop.ts';
 import { NONE, type Packet } from '../core/packet.ts';
 import { Ring } from '../core/ring.ts';
 import type { VtepTable } from '../tables/vtep.ts';
-import { PortError, type PortStats } from './port.ts';
+import type { PortStats } from './port.ts';
+import { udpRefusal } from './udp-sources.ts';
 
 /** Datagrams of each sending socket that wait until the kernel has room again. */
 const WAITING = 128;
@@ -125,9 +126,9 @@ export function bind(address: string, port: number): Promise<dgram.Socket> {
   const v6 = address.includes(':');
   const socket = dgram.createSocket({ type: v6 ? 'udp6' : 'udp4', ipv6Only: v6, lookup });
   return new Promise((resolve, reject) => {
-    const refuse = (error: Error) => {
+    const refuse = (error: NodeJS.ErrnoException) => {
       socket.close();
-      reject(refusal(error, address, port));
+      reject(udpRefusal(error.code ?? '', error.message, address, port));
     };
     socket.on('error', refuse);
     socket.bind({ address, port, exclusive: true }, () => {
@@ -136,33 +137,6 @@ export function bind(address: string, port: number): Promise<dgram.Socket> {
       resolve(socket);
     });
   });
-}
-
-/** Why a socket could not be bound, and what to do about it. */
-function refusal(error: NodeJS.ErrnoException, address: string, port: number): PortError {
-  const what = `UDP port ${port} of ${address}`;
-  switch (error.code) {
-    case 'EADDRINUSE':
-      return new PortError(
-        'ADDRESS_IN_USE',
-        `${what} is in use: stop what holds it (a kernel VXLAN device does, too), or use another port`,
-        error,
-      );
-    case 'EADDRNOTAVAIL':
-      return new PortError(
-        'NO_SUCH_ADDRESS',
-        `${what} cannot be opened: this machine has no address ${address}, use one that it has`,
-        error,
-      );
-    case 'EACCES':
-      return new PortError(
-        'PERMISSION',
-        `${what} may not be opened by this user: use a port of 1024 or more, or run with the privilege`,
-        error,
-      );
-    default:
-      return new PortError('IO', `${what} cannot be opened: ${error.message}`, error);
-  }
 }
 
 export function shut(socket: dgram.Socket): Promise<void> {

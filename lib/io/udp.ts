@@ -24,9 +24,7 @@ import { VtepTable } from '../tables/vtep.ts';
 import { integer } from './options.ts';
 import { DATAGRAM, dropAll, type Port, PortError, type PortHost, PortStats, takes } from './port.ts';
 import { attempt, bind, Directory, Sender, shut } from './udp-socket.ts';
-
-/** First port of the range for entropy (RFC 7348 section 5, RFC 6335 section 6). */
-const DYNAMIC = 49152;
+import { openSources } from './udp-sources.ts';
 
 export interface UdpOptions {
   /** An address of this machine, or `0.0.0.0` or `::` for all of a family. Link-local addresses do not work. */
@@ -96,9 +94,8 @@ export class UdpPort implements Port {
     const sockets: dgram.Socket[] = [];
     try {
       // The listening socket comes last: nothing arrives before all is ready.
-      while (this.#sourcePorts > 1 && sockets.length < this.#sourcePorts) {
-        sockets.push(await this.#bindSource(sockets.at(-1)?.address().port ?? DYNAMIC - 1));
-      }
+      const sources = this.#sourcePorts > 1 ? this.#sourcePorts : 0;
+      await openSources(sockets, sources, this.#wanted, this.address, (port) => bind(this.address, port));
       sockets.push(await bind(this.address, this.#wanted));
       if (this.#host !== host) throw new PortError('STATE', `"${this.name}" was closed while it opened`);
     } catch (error) {
@@ -107,22 +104,6 @@ export class UdpPort implements Port {
       throw error;
     }
     this.#start(sockets);
-  }
-
-  /** Binds the first free port above `after` of those for entropy. */
-  async #bindSource(after: number): Promise<dgram.Socket> {
-    for (let port = after + 1; port <= 65535; port++) {
-      if (port === this.#wanted) continue;
-      try {
-        return await bind(this.address, port);
-      } catch (error) {
-        if ((error as PortError).code !== 'ADDRESS_IN_USE') throw error;
-      }
-    }
-    throw new PortError(
-      'ADDRESS_IN_USE',
-      `no source port of ${this.address} is free: use fewer "sourcePorts"`,
-    );
   }
 
   /** Takes the sockets into service; the last is the one that listens. */

@@ -25,8 +25,6 @@ export interface Libc {
   getsockname(fd: number, address: number, bytes: number): number;
   setsockopt(fd: number, level: number, option: number, value: number, bytes: number): number;
   getsockopt(fd: number, level: number, option: number, value: number, bytes: number): number;
-  sendmsg(fd: number, message: number, flags: number): number;
-  recvmsg(fd: number, message: number, flags: number): number;
   sendmmsg(fd: number, messages: number, count: number, flags: number): number;
   recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
   epollCreate(flags: number): number;
@@ -79,8 +77,6 @@ function bind(): Libc {
     getsockname: library.func('getsockname', int, [int, p, p]),
     setsockopt: library.func('setsockopt', int, [int, int, int, p, 'uint']),
     getsockopt: library.func('getsockopt', int, [int, int, int, p, p]),
-    sendmsg: library.func('sendmsg', int, [int, p, int]),
-    recvmsg: library.func('recvmsg', int, [int, p, int]),
     sendmmsg: library.func('sendmmsg', int, [int, p, 'uint', int]),
     recvmmsg: library.func('recvmmsg', int, [int, p, 'uint', int, p]),
     epollCreate: library.func('epoll_create1', int, [int]),

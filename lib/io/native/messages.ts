@@ -26,13 +26,13 @@ const CONTROL_ROOM = 128;
 export const SOCKADDR = 32;
 
 export class Messages {
-  /** Address of the array, for the call. */
-  readonly address: readonly number[];
   readonly #slab: Slab;
   readonly #iovecs: Iovecs;
   readonly #at: number;
   readonly #names: number;
   readonly #controls: number;
+  /** Addresses of the messages. */
+  readonly #addresses: readonly number[];
 
   constructor(slab: Slab, count: number, iovecs: Iovecs) {
     this.#slab = slab;
@@ -40,7 +40,9 @@ export class Messages {
     this.#at = slab.reserve(count * MMSGHDR);
     this.#names = slab.reserve(count * SOCKADDR);
     this.#controls = slab.reserve(count * CONTROL_ROOM);
-    this.address = addresses(slab.address(this.#at));
+    this.#addresses = addresses(
+      ...Array.from({ length: count }, (_, i) => slab.address(this.#at + i * MMSGHDR)),
+    );
     for (let i = 0; i < count; i++) {
       slab.point(this.#at + i * MMSGHDR, this.#names + i * SOCKADDR);
       slab.point(this.#at + i * MMSGHDR + CONTROL, this.#controls + i * CONTROL_ROOM);
@@ -50,6 +52,11 @@ export class Messages {
   /** Bytes of the slab that `count` messages take, iovecs aside. */
   static size(count: number): number {
     return count * (MMSGHDR + SOCKADDR + CONTROL_ROOM) + 24;
+  }
+
+  /** The address of message `i` and those behind it, for the call. */
+  address(i: number): number {
+    return this.#addresses[i];
   }
 
   /** Makes the iovecs `from..to` those of message `i`. */
@@ -82,10 +89,10 @@ export class Messages {
     return this.#names + i * SOCKADDR;
   }
 
-  /** Sends message `i` to an address elsewhere in the slab. */
+  /** Makes message `i` one to send to a socket's address of so many bytes, which lies at `sockaddr`. */
   sendTo(i: number, sockaddr: number, bytes: number): void {
     const at = this.#at + i * MMSGHDR;
-    this.#slab.point(at, sockaddr);
+    this.#slab.writeAddress(at, sockaddr);
     this.#slab.words[(at + NAME_LENGTH) >> 2] = bytes;
     this.#slab.words[(at + CONTROL_LENGTH) >> 2] = 0;
   }

@@ -1,0 +1,117 @@
+/**
+ * Receives UDP datagrams and trains of them in bursts (recvmmsg(2), UDP_GRO of udp(7)). How many are asked for at
+ * once follows from how many there were: one by one they need few packets in hand, and trains are large.
+ */
+import { BATCH, type Batch } from '../../core/batch.ts';
+import * as drops from '../../core/drop.ts';
+import { GSO_UDP_L4, NONE, type Packet } from '../../core/packet.ts';
+import type { VtepTable } from '../../tables/vtep.ts';
+import type { PortHost, PortStats } from '../port.ts';
+import * as c from './constants.ts';
+import { type Libc, libc } from './libc.ts';
+import { Landing } from './memory.ts';
+import { Messages } from './messages.ts';
+import { Slab } from './slab.ts';
+import * as sockaddr from './sockaddr.ts';
+
+/** The most datagrams or trains of a call. */
+const MOST = 32;
+/** Bytes after which the engine gets what was received: more would not stay in the processor's caches. */
+const BUDGET = 128 << 10;
+
+export class UdpReceiver {
+  readonly #libc: Libc;
+  readonly #peers: VtepTable;
+  readonly #stats: PortStats;
+  readonly #slab = new Slab(Landing.size(MOST) + Messages.size(MOST) + 64);
+  readonly #landing: Landing;
+  readonly #messages: Messages;
+  readonly #tosLevel: number;
+  readonly #tosType: number;
+  #fd = -1;
+  #burst = 1;
+
+  constructor(peers: VtepTable, family: 4 | 6, stats: PortStats) {
+    this.#libc = libc();
+    this.#peers = peers;
+    this.#stats = stats;
+    this.#landing = new Landing(this.#slab, MOST, 0);
+    this.#messages = new Messages(this.#slab, MOST, this.#landing.iovecs);
+    this.#tosLevel = family === 4 ? c.IPPROTO_IP : c.IPPROTO_IPV6;
+    this.#tosType = family === 4 ? c.IP_TOS : c.IPV6_TCLASS;
+    for (let i = 0; i < MOST; i++) this.#messages.setIovecs(i, 2 * i, 2 * i + 2);
+  }
+
+  /** Receives from a socket from now on. */
+  open(fd: number, host: PortHost): void {
+    this.#fd = fd;
+    this.#landing.open(host);
+  }
+
+  /** Fills the batch; returns an error number where the socket is broken, else 0. */
+  receive(batch: Batch): number {
+    let errno = 0;
+    for (let bytes = 0; bytes < BUDGET && batch.length < BATCH; ) {
+      const wanted = Math.min(this.#burst, BATCH - batch.length);
+      const n = this.#call(wanted);
+      if (n < 0) {
+        errno = this.#libc.errno();
+        break;
+      }
+      let got = 0;
+      for (let i = 0; i < n; i++) got += this.#take(i, batch);
+      bytes += got;
+      this.#adapt(wanted, n, got);
+      if (n < wanted) break;
+    }
+    this.#landing.release();
+    return errno === 0 || errno === c.EAGAIN || errno === c.EINTR || errno === c.ECONNREFUSED ? 0 : errno;
+  }
+
+  #call(wanted: number): number {
+    for (let i = 0; i < wanted; i++) {
+      this.#landing.prepare(i);
+      this.#messages.expect(i);
+    }
+    return this.#libc.recvmmsg(this.#fd, this.#messages.address(0), wanted, c.MSG_DONTWAIT, 0);
+  }
+
+  /** Twice as many where there were as many as could be, as many as there were where not; few where they are long. */
+  #adapt(wanted: number, n: number, bytes: number): void {
+    if (n < wanted) this.#burst = Math.max(n, 1);
+    else if (2 * bytes < BUDGET) this.#burst = Math.min(2 * wanted, MOST);
+    else this.#burst = Math.max(wanted >> 1, 1);
+  }
+
+  /** Adds what message `i` holds to the batch, or drops it; returns its bytes. */
+  #take(i: number, batch: Batch): number {
+    const bytes = this.#messages.length(i);
+    const p = this.#landing.take(i, bytes, this.#stats);
+    if (p === null) return bytes;
+    const size = this.#note(i, p, bytes);
+    const datagrams = size === 0 ? 1 : Math.ceil(bytes / size);
+    if (p.peer === NONE || this.#messages.truncated(i)) {
+      this.#stats.lost(p.peer === NONE ? drops.UNKNOWN_PEER : drops.TOO_BIG, datagrams);
+      p.pool.give(p);
+      return bytes;
+    }
+    this.#stats.received(bytes, datagrams);
+    batch.add(p);
+    return bytes;
+  }
+
+  /** Notes on a packet what its message says beside the payload; returns the bytes of a train's datagram, or 0. */
+  #note(i: number, p: Packet, bytes: number): number {
+    const { view } = this.#slab;
+    const messages = this.#messages;
+    p.peer = sockaddr.peerOf(this.#slab, messages.name(i), this.#peers);
+    const tos = messages.control(i, this.#tosLevel, this.#tosType);
+    if (tos >= 0) p.tos = view.getUint8(tos);
+    const gro = messages.control(i, c.IPPROTO_UDP, c.UDP_GRO);
+    const size = gro < 0 ? 0 : view.getInt32(gro, true);
+    if (size <= 0 || size >= bytes) return 0;
+    p.gsoType = GSO_UDP_L4;
+    p.gsoSize = size;
+    return size;
+  }
+}
