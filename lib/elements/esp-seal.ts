@@ -8,7 +8,8 @@
  * Nothing leaves in clear: a packet to an endpoint without a key is dropped as `no-sa`.
  *
  * Two carriers: UDP (RFC 3948), where a DATAGRAM port writes the outer UDP header, or this element does for an
- * IP or ETHERNET port; and IP protocol 50 on IP and ETHERNET ports.
+ * IP or ETHERNET port; and IP protocol 50 on IP and ETHERNET ports. Over UDP a peer to which nothing was sent
+ * for 20 s gets a keepalive, one byte 0xff, so that what is in between keeps the way open (RFC 3948 section 4).
  */
 
 import * as udp from '../../codecs/udp.ts';
@@ -44,9 +45,15 @@ export interface EspSealOptions {
   readonly onRekey?: (peer: number) => void;
 }
 
-const COUNTERS = ['sealed', 'rekey'];
+const COUNTERS = ['sealed', 'rekey', 'keepalives'];
 const SEALED = 0;
 const REKEY = 1;
+const KEEPALIVES = 2;
+
+/** Milliseconds without a packet after which a keepalive is sent (RFC 3948 section 4). */
+const QUIET = 20_000;
+/** Ticks in which all peers are looked at once. */
+const ROUND = 64;
 
 export class EspSeal extends Element {
   readonly #out = this.output('out');
@@ -58,6 +65,10 @@ export class EspSeal extends Element {
   #sums: transport.AddressSums;
   /** SPI of the key of each peer that has asked to be replaced. */
   readonly #asked: number[] = [];
+  /** When something was sent to each peer last; empty where no keepalives are sent. */
+  #sent = new Float64Array(0);
+  /** The peer that is looked at next. */
+  #looked = 0;
 
   /** Throws a RangeError or TypeError that names the option. */
   constructor(context: Context, name: string, options: EspSealOptions) {
@@ -76,16 +87,45 @@ export class EspSeal extends Element {
 
   override push(batch: Batch): void {
     const { packets, length } = batch;
+    const { now } = this.context.clock;
     let n = 0;
     for (let i = 0; i < length; i++) {
       const p = packets[i];
       const reason = this.#seal(p);
-      if (reason === PASS) packets[n++] = p;
-      else this.drop(p, reason);
+      if (reason === PASS) {
+        packets[n++] = p;
+        this.#sent[p.peer] = now;
+      } else this.drop(p, reason);
     }
     batch.length = n;
     this.count(SEALED, n);
     if (n > 0) this.#out.next.push(batch);
+  }
+
+  /** Sends keepalives that are due, to peers that there are keys for. */
+  override tick(now: number): void {
+    const sent = this.#sent;
+    for (let n = Math.ceil(sent.length / ROUND); n > 0; n--) {
+      const peer = this.#looked < sent.length ? this.#looked : 0;
+      this.#looked = peer + 1;
+      if (now - sent[peer] < QUIET || this.#sad.outbound(peer) === null) continue;
+      if (this.#vteps.get(peer) !== undefined) this.#keepAlive(peer, now);
+    }
+    this.#out.flush();
+  }
+
+  /** Where the pool is dry, it is tried again in the next round. */
+  #keepAlive(peer: number, now: number): void {
+    const p = this.context.pool.take();
+    if (p === null) return;
+    this.#sent[peer] = now;
+    this.count(KEEPALIVES);
+    p.bytes[p.start] = 0xff;
+    p.end = p.start + 1;
+    p.peer = peer;
+    const reason = this.#outer === null ? PASS : this.#outer.write(p);
+    if (reason === PASS) this.#out.add(p);
+    else this.drop(p, reason);
   }
 
   #seal(p: Packet): Drop {
@@ -119,6 +159,8 @@ export class EspSeal extends Element {
     this.#vteps = options.vteps;
     this.#sums = new transport.AddressSums(options.vteps, options.local.address);
     this.#outer = outer;
+    const most = options.carrier === 'ip' ? 0 : options.vteps.capacity;
+    if (this.#sent.length !== most) this.#sent = new Float64Array(most);
     this.#vxlanPort = options.vxlanPort ?? 4789;
     this.#onRekey = options.onRekey ?? (() => {});
   }

@@ -150,9 +150,9 @@ export class Fabric {
   }
 
   /**
-   * What the overlays cannot account for: packets that came in, and copies, less packets that went out, were
-   * dropped, or were meant to end here. A packet that is answered for its size counts as dropped and goes out
-   * as the answer.
+   * What the overlays cannot account for: packets that came in, were copied or made, less packets that went
+   * out, were dropped, or were meant to end here. A packet that is answered for its size counts as dropped and
+   * goes out as the answer.
    */
   unexplained(): number {
     let n = this.pool.copies + this.ends.uninvited;
@@ -166,7 +166,8 @@ export class Fabric {
       }
       const { keepalives = 0, dummies = 0 } = counters['esp-open'] ?? {};
       const { sent = 0, learned = 0, answered = 0, ignored = 0 } = counters['esp-keys'] ?? {};
-      n += sent - learned - answered - ignored - keepalives - dummies;
+      const { keepalives: made = 0 } = counters['esp-seal'] ?? {};
+      n += made + sent - learned - answered - ignored - keepalives - dummies;
     }
     return n;
   }

@@ -5,10 +5,11 @@ import { fuzzOverlay } from './overlay.ts';
 const COUNT = 60_000;
 
 t.test(`${COUNT} mutated frames through overlays of every kind, seed ${seed}`, async (t) => {
-  const { frames, delivered, drops, findings } = await fuzzOverlay(COUNT, seed);
+  const { frames, delivered, drops, keepalives, findings } = await fuzzOverlay(COUNT, seed);
   t.same(findings, []);
   t.equal(frames, COUNT);
   t.ok(delivered > COUNT / 2, `${delivered} frames came out`);
+  t.ok(keepalives > 8, `${keepalives} keepalives`);
   const met = [
     ...['malformed', 'too-big', 'no-destination', 'same-port', 'split-horizon', 'group-source', 'fdb-frozen'],
     ...['spoofed-mac', 'spoofed-address', 'not-ip', 'not-for-us', 'outer-fragment', 'outer-checksum'],

@@ -7,6 +7,7 @@ import { GSO_UDP_L4, type Packet } from '../../../lib/core/packet.ts';
 import { EspOpen } from '../../../lib/elements/esp-open.ts';
 import { type Carrier, EspSeal } from '../../../lib/elements/esp-seal.ts';
 import { DATAGRAM, ETHERNET, IP, type Medium } from '../../../lib/io/port.ts';
+import { VtepTable } from '../../../lib/tables/vtep.ts';
 import { Collector, testContext } from '../../gen/context.ts';
 import { FAMILIES, type Family, packetOf, pushAll, vtep, vtepsOf } from './tunnel.ts';
 
@@ -206,6 +207,65 @@ t.test('what shares the port with ESP', async (t) => {
   push();
   t.equal(s.open.dropped(drops.MALFORMED), 2);
   t.equal(s.done(), 0);
+});
+
+t.test('a quiet peer gets a keepalive, over UDP', async (t) => {
+  for (const [medium, carrier, wanted] of [
+    [DATAGRAM, 'udp', 3],
+    [IP, 'udp', 3],
+    [ETHERNET, 'udp', 3],
+    [IP, 'ip', 0],
+  ] as const) {
+    const s = setup(medium, carrier);
+    const { clock, pool, counters } = s.context;
+    const pass = (ms: number) => {
+      for (let i = 0; i < ms; i += 10) {
+        clock.advance(10);
+        s.seal.tick(clock.now);
+      }
+    };
+    pass(19_990);
+    pool.give(s.sealOne()!);
+    pass(19_990);
+    t.equal(s.sealed.packets.length, 0, 'not while something is sent');
+    pass(60_000);
+    t.equal(s.sealed.packets.length, wanted, `one every 20 s by ${carrier}`);
+    for (const k of s.sealed.packets) t.equal(s.openCopy(k), undefined);
+    t.equal(counters.get('open', 'keepalives'), wanted, 'which the other side swallows');
+    t.equal(counters.get('seal', 'keepalives'), wanted);
+    t.equal(s.open.dropped(drops.MALFORMED), 0);
+    s.sadA.removeOutbound(0);
+    pass(60_000);
+    t.equal(s.sealed.packets.length, wanted, 'none without a key');
+    t.equal(s.done(), 0);
+  }
+});
+
+t.test('keepalives wait for the pool, and take turns', async (t) => {
+  const peers = 200;
+  const context = testContext({ count: 2 });
+  const sad = new Sad(1);
+  const vteps = new VtepTable(peers);
+  const common = { provider: noble, algorithm: ALGORITHM, keymat: keymat(1), spi: 256 };
+  for (let i = 0; i < peers; i++) {
+    const peer = vteps.set(vtep(i + 2, 4));
+    sad.setOutbound(new OutboundSa({ ...common, peer }));
+  }
+  const seal = new EspSeal(context, 'seal', { sad, vteps, medium: DATAGRAM, local: vtep(1, 4) });
+  const out = new Collector();
+  seal.connect('out', out);
+  const seen = new Set<number>();
+  let most = 0;
+  for (let now = 20_000; now < 25_000; now += 10) {
+    seal.tick(now);
+    most = Math.max(most, out.packets.length);
+    for (const { peer } of out.packets) seen.add(peer);
+    out.release();
+  }
+  t.equal(most, context.pool.count, 'no more than there are packets');
+  t.equal(seen.size, peers);
+  t.equal(context.counters.get('seal', 'keepalives'), peers, 'one each');
+  t.equal(context.pool.used, 0);
 });
 
 t.test('wrong options', async (t) => {
