@@ -90,6 +90,7 @@ export class Overlay implements Steppable {
   #open = false;
   readonly #underlay: Port;
   readonly #espUnderlay: Port | null;
+  readonly #espControl: Port | null;
   #esp: EspParts | null = null;
   readonly #seed: number;
   readonly #intent: Intent;
@@ -111,7 +112,11 @@ export class Overlay implements Steppable {
     this.#underlay = local.underlay ?? socket(local, local.port, 'udp');
     this.peers = this.#underlay.peers ?? new VtepTable();
     this.#espUnderlay = local.esp && (local.esp.underlay ?? socket(local, local.esp.port, 'esp'));
-    this.espPeers = this.#espUnderlay?.peers ?? new VtepTable();
+    this.#espControl = local.esp?.apart
+      ? (local.esp.control ?? socket(local, local.esp.port, 'esp-control'))
+      : null;
+    // A port that shows addresses has no table of its own: it takes that of the port which does not.
+    this.espPeers = (this.#espControl ?? this.#espUnderlay)?.peers ?? new VtepTable();
     this.#intent = new Intent(this.fdb, this.neighbors, this.peers, this.espPeers);
   }
 
@@ -206,7 +211,10 @@ export class Overlay implements Steppable {
     const local = this.#wanted.networks.flatMap(({ vni, ports }) =>
       ports.map(({ port }) => row(port.name, vni, port)),
     );
-    const esp = this.#espUnderlay === null ? [] : [row('esp-underlay', null, this.#espUnderlay)];
+    const esp = [
+      ...(this.#espUnderlay === null ? [] : [row('esp-underlay', null, this.#espUnderlay)]),
+      ...(this.#espControl === null ? [] : [row('esp-control', null, this.#espControl)]),
+    ];
     return [row('underlay', null, this.#underlay), ...esp, ...local];
   }
 
@@ -231,7 +239,8 @@ export class Overlay implements Steppable {
         .filter(({ encrypted, remotes }) => encrypted && remotes.some((r) => ip.format(r.address) === node))
         .map(({ vni }) => vni);
     const keys = new Keys({ local, provider, peers: this.espPeers, networksOf, sad, clock, log });
-    return { underlay: this.#espUnderlay, sad, keys, onRekey: () => keys.rekey() };
+    const onRekey = () => keys.rekey();
+    return { underlay: this.#espUnderlay, control: this.#espControl, sad, keys, onRekey };
   }
 
   async #apply(wanted: Wanted): Promise<void> {
@@ -267,6 +276,9 @@ function checkSameLocal(now: Wanted, wanted: Wanted): void {
     local.underlay,
     local.esp?.port,
     local.esp?.underlay,
+    local.esp?.carrier,
+    local.esp?.apart,
+    local.esp?.control,
     local.esp?.secret.join(),
   ];
   const theirs = key(wanted);

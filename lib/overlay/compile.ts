@@ -9,6 +9,12 @@
  *                                                              +-> esp-seal -> esp-underlay
  *     underlay -> decap -> bridge
  *     esp-underlay -> esp-open -> esp-decap -> bridge
+ *                        |
+ *                        +-> esp-keys -> esp-underlay
+ *
+ * Where ESP is on IP protocol 50 messages about keys have a port of their own, and nothing else goes by it:
+ *
+ *     esp-control -> esp-control-open -> esp-keys -> esp-control
  *
  * What a network does not need it does not have: no guard without declared addresses, no meter without
  * limits, no tunnel without remotes. A network is either plain or encrypted: an encrypted one has no way to
@@ -16,7 +22,7 @@
  */
 
 import { PORT } from '../../codecs/vxlan.ts';
-import type { Sad } from '../../crypto/sad.ts';
+import { Sad } from '../../crypto/sad.ts';
 import { type ElementClass, type GraphConfig, type Links, type NodeSpec, node } from '../core/graph.ts';
 import { Ageing } from '../elements/ageing.ts';
 import { Bridge } from '../elements/bridge.ts';
@@ -47,11 +53,16 @@ export interface Parts {
 
 export interface EspParts {
   readonly underlay: Port;
+  /** Carries messages about keys; null where they travel by `underlay` or not at all. */
+  readonly control: Port | null;
   readonly sad: Sad;
   readonly keys: Keys;
   /** Called when the key for a peer asks to be replaced. */
   readonly onRekey: (peer: number) => void;
 }
+
+/** Empty, and stays so. */
+const NO_SAD = new Sad(1);
 
 /** The graph of a description whose numbers `parts.intent` has given out. */
 export function compile(wanted: Wanted, parts: Parts): GraphConfig {
@@ -116,7 +127,7 @@ class Compiler {
     const { esp: parts, intent } = this.#parts;
     const networks = this.#wanted.networks.filter(({ encrypted }) => encrypted);
     if (parts === null || local.esp === null || networks.length === 0) return;
-    const { sad, underlay, onRekey, keys } = parts;
+    const { sad, underlay, control, onRekey, keys } = parts;
     const both = {
       sad,
       vteps: intent.espPeers,
@@ -124,8 +135,17 @@ class Compiler {
       ...espLocal(this.#wanted, local.esp),
     };
     this.#nodes['esp-underlay'] = { port: underlay, to: { out: 'esp-open' } };
-    this.#nodes['esp-open'] = node(EspOpen, both, { out: 'esp-decap', control: 'esp-keys' });
-    this.#nodes['esp-keys'] = node(KeyExchange, { ...both, keys }, { out: 'esp-underlay' });
+    if (control === null) {
+      this.#nodes['esp-open'] = node(EspOpen, both, { out: 'esp-decap', control: 'esp-keys' });
+      this.#nodes['esp-keys'] = node(KeyExchange, { ...both, keys }, { out: 'esp-underlay' });
+    } else {
+      this.#nodes['esp-open'] = node(EspOpen, both, { out: 'esp-decap' });
+      // No association is known to the port of messages, so that ESP that comes there is refused.
+      const apart = { ...both, medium: DATAGRAM, carrier: 'udp' } as const;
+      this.#nodes['esp-control'] = { port: control, to: { out: 'esp-control-open' } };
+      this.#nodes['esp-control-open'] = node(EspOpen, { ...apart, sad: NO_SAD }, { control: 'esp-keys' });
+      this.#nodes['esp-keys'] = node(KeyExchange, { ...apart, keys }, { out: 'esp-control' });
+    }
     this.#nodes['esp-seal'] = node(EspSeal, { ...both, onRekey }, { out: 'esp-underlay' });
     this.#nodes['esp-decap'] = node(
       VxlanDecap,

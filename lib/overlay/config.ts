@@ -55,8 +55,11 @@ export interface EspConfig {
   /** What does the cryptography. Default: the fastest that works here. */
   readonly provider?: ProviderName;
   /** How public keys travel between the hosts: for hosts in one process, a {@link KeyDirectory} that they share.
-   * Default: in band, in messages beside ESP on the same UDP port. */
+   * Default: in band, in messages beside ESP on the same UDP port, or on `control`. */
   readonly channel?: KeyChannel;
+  /** What carries messages about keys where ESP is on IP protocol 50 and there is no `channel`: a port that
+   * carries UDP payloads. Default: a UDP socket on `address` and `port`. */
+  readonly control?: Port;
   /** Milliseconds after which keys are replaced. Default 12 hours. */
   readonly period?: number;
   /** Is told every key that is derived, for captures that are to be looked into. Whoever has it reads all. */
@@ -153,6 +156,10 @@ export interface WantedEsp {
   readonly provider: ProviderName | null;
   /** Null for messages in band. */
   readonly channel: KeyChannel | null;
+  /** Whether messages in band need a port of their own, because UDP does not carry ESP. */
+  readonly apart: boolean;
+  /** That port; null for a UDP socket. */
+  readonly control: Port | null;
   readonly period: number | null;
   readonly onKeys: ((key: LoggedKey) => void) | null;
 }
@@ -201,6 +208,7 @@ const ESP_FIELDS = [
   'algorithm',
   'provider',
   'channel',
+  'control',
   'period',
   'onKeys',
 ];
@@ -274,9 +282,15 @@ function checkEsp(config: EspConfig, address: ip.Ip, mtu: number): WantedEsp {
       '"local.esp.carrier" expected "udp", because the underlay carries UDP payloads, got "ip"',
     );
   }
-  if (carrier === 'ip' && channel === null) {
+  const apart = carrier === 'ip' && channel === null;
+  const control = config.control ?? null;
+  if (control !== null && !apart) {
+    const why = channel === null ? 'the carrier "udp" has room for messages' : 'keys travel by "channel"';
+    throw new TypeError(`"local.esp.control" expected none, because ${why}, got "${control.name}"`);
+  }
+  if (control !== null && control.medium !== DATAGRAM) {
     throw new TypeError(
-      '"local.esp.channel" expected a KeyChannel, because keys travel in band with the carrier "udp" only, got none',
+      `"local.esp.control" expected a port that carries UDP payloads, got "${control.name}"`,
     );
   }
   const provider = config.provider;
@@ -289,6 +303,8 @@ function checkEsp(config: EspConfig, address: ip.Ip, mtu: number): WantedEsp {
     algorithm: oneOf('local.esp.algorithm', config.algorithm ?? 'aes-128-gcm', ESP_ALGORITHMS),
     provider: provider === undefined ? null : oneOf('local.esp.provider', provider, PROVIDERS),
     channel,
+    apart,
+    control,
     period: config.period === undefined ? null : integer('local.esp.period', config.period, 100, 2 ** 31),
     onKeys: config.onKeys ?? null,
   };

@@ -1,6 +1,7 @@
 /** Encrypted networks beside plain ones, between the same hosts. */
 import t from 'tap';
 import { MemoryUnderlay, memoryPair } from '../../lib/io/memory.ts';
+import { IP } from '../../lib/io/port.ts';
 import { KeyDirectory, type NetworkConfig, Overlay, type OverlayConfig } from '../../lib/overlay.ts';
 import { endpoint, identity, World } from '../gen/world.ts';
 
@@ -125,6 +126,7 @@ t.test('keys are replaced under load, and nothing is lost', async (t) => {
 
 t.test('what cannot be encrypted is refused', async (t) => {
   const [near] = memoryPair();
+  const [ipPort] = memoryPair({ medium: IP });
   const esp = { secret: SECRET, channel: new KeyDirectory() };
   const network = (more: object): NetworkConfig => ({
     vni: 2,
@@ -149,6 +151,24 @@ t.test('what cannot be encrypted is refused', async (t) => {
     [
       { local: { address: A, esp: { ...esp, carrier: 'ip' } }, networks: [] },
       /"local.esp.carrier" expected "udp"/,
+    ],
+    [
+      {
+        local: { address: A, esp: { ...esp, carrier: 'ip', underlay: ipPort, control: near } },
+        networks: [],
+      },
+      /"local.esp.control" expected none, because keys travel by "channel", got "memory.a"/,
+    ],
+    [
+      { local: { address: A, esp: { secret: SECRET, control: near } }, networks: [] },
+      /"local.esp.control" expected none, because the carrier "udp" has room for messages, got "memory.a"/,
+    ],
+    [
+      {
+        local: { address: A, esp: { secret: SECRET, carrier: 'ip', underlay: ipPort, control: near } },
+        networks: [],
+      },
+      /"local.esp.control" expected a port that carries UDP payloads, got "memory.a"/,
     ],
     [
       { local: { address: A, esp: { ...esp, algorithm: 'rot13' } }, networks: [] },

@@ -1,14 +1,16 @@
 /** Hosts that share a secret and nothing else: their announcements travel in band, beside ESP. */
 import t from 'tap';
+import * as ipv4 from '../../codecs/ipv4.ts';
 import { Batch } from '../../lib/core/batch.ts';
 import { FAULT_INJECTED } from '../../lib/core/drop.ts';
 import type { Packet } from '../../lib/core/packet.ts';
 import { Random } from '../../lib/core/random.ts';
-import { memoryPair } from '../../lib/io/memory.ts';
-import { IP, type Port } from '../../lib/io/port.ts';
+import type { Endpoint } from '../../lib/io/endpoint.ts';
+import { MemoryUnderlay, memoryPair } from '../../lib/io/memory.ts';
+import { ETHERNET, IP, type Medium, type Port } from '../../lib/io/port.ts';
 import { Wrapper } from '../../lib/io/wrap/wrapper.ts';
-import { Overlay, type OverlayConfig } from '../../lib/overlay.ts';
-import { type EncryptedOptions, EncryptedWorld } from '../gen/encrypted.ts';
+import { Overlay } from '../../lib/overlay.ts';
+import { type EncryptedOptions, EncryptedWorld, Tap } from '../gen/encrypted.ts';
 import { seed } from '../gen/seed.ts';
 import { endpoint, identity, World } from '../gen/world.ts';
 
@@ -89,7 +91,7 @@ const ready = (overlay: Overlay) => overlay.encryptedPeers().map((peer) => peer.
 const counted = (overlay: Overlay) => overlay.counters()['esp-keys'] ?? {};
 
 /** Sends so many datagrams each way, one a tick, and says how many did not arrive. */
-function missing({ world, ends }: Awaited<ReturnType<typeof setup>>, count: number): number {
+function missing({ world, ends }: { world: World; ends: Endpoint[] }, count: number): number {
   const before = ends.map((end) => end.counts.datagrams);
   for (let i = 0; i < count; i++) {
     ends[0].sendUdp('10.0.0.3', 9, new Uint8Array(100));
@@ -268,38 +270,124 @@ t.test('a port that shows outer headers', async (t) => {
   t.same(world.overlays.map(ready), [[true], [true]]);
   t.not(await world.until(ends[0].ping('10.0.0.3')), null);
   t.same(world.overlays[0].drops(), {});
-  const carrier = { secret: SECRET, carrier: 'ip', underlay: memoryPair({ medium: IP })[0] };
-  t.throws(() => new Overlay({ local: { address: HOSTS[0], esp: carrier }, networks: [] } as OverlayConfig), {
-    message:
-      /"local.esp.channel" expected a KeyChannel, because keys travel in band with .*"udp" only, got none/,
-  });
   t.equal(await world.end(), 0);
 });
 
-t.test('over UDP sockets', async (t) => {
-  const addresses = ['127.0.0.1', '127.0.0.2'];
-  const ends = [endpoint(2, { mtu: 1400 }), endpoint(3, { mtu: 1400 })];
-  const overlays = addresses.map(
-    (address, host) =>
-      new Overlay({
-        local: { address, port: 14801, esp: { secret: SECRET, port: 14802 } },
-        networks: [
-          {
-            vni: 2,
-            encrypted: true,
-            remotes: [addresses[1 - host]],
-            ports: [{ port: ends[host], ...identity(host + 2) }],
-          },
-        ],
-      }),
-  );
-  t.teardown(() => Promise.all(overlays.map((overlay) => overlay.stop())));
-  for (const overlay of overlays) await overlay.start();
-  const deadline = performance.now() + 20_000;
-  while (!overlays.flatMap(ready).every(Boolean) && performance.now() < deadline) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
+/** Two hosts whose ESP is on IP protocol 50, and their messages about keys on a network of datagrams. */
+async function apart({ family = 4, medium = IP }: { family?: 4 | 6; medium?: Medium } = {}) {
+  const world = new World();
+  const plain = memoryPair();
+  const cable = memoryPair({ medium, mtu: medium === IP ? 1500 : 1514 });
+  const network = new MemoryUnderlay();
+  const hosts = family === 4 ? HOSTS : ['2001:db8::1', '2001:db8::2'];
+  const ends = [endpoint(2, { mtu: 1380 }), endpoint(3, { mtu: 1380 })];
+  const ways: Way[] = [];
+  /** What the first host has put on the cable. */
+  const sealed: Uint8Array[] = [];
+  const macs = [9, 10].map((n) => identity(n).mac);
+  for (const host of [0, 1]) {
+    ways[host] = new Way(network.port(hosts[host]));
+    const underlay = new Tap(cable[host], (p) => void (host === 0 && sealed.push(p.frame().slice())));
+    const esp = { secret: SECRET, provider: 'node', carrier: 'ip', underlay, control: ways[host] } as const;
+    const ports = [{ port: ends[host], ...identity(host + 2) }];
+    const remotes = [{ address: hosts[1 - host], mac: macs[1 - host] }];
+    const overlay = new Overlay(
+      {
+        local: { address: hosts[host], mac: macs[host], underlay: plain[host], esp },
+        networks: [{ vni: 2, encrypted: true, remotes, ports }],
+      },
+      { pool: world.pool, clock: world.clock },
+    );
+    world.overlays.push(overlay);
+    await overlay.open();
   }
-  t.same(overlays.map(ready), [[true], [true]]);
-  t.not(await ends[0].ping('10.0.0.3', { timeout: 10_000 }), null);
-  t.not(await ends[1].ping('fd00::2', { timeout: 10_000 }), null);
+  return { world, ends, ways, sealed };
+}
+
+t.test('ESP on IP protocol 50, with a port for messages', async (t) => {
+  for (const family of [4, 6] as const) {
+    for (const medium of [IP, ETHERNET] as const) {
+      const both = await apart({ family, medium });
+      const { world, ends, ways } = both;
+      world.run(3000);
+      t.same(world.overlays.map(ready), [[true], [true]], `IPv${family}, medium ${medium}`);
+      for (const address of identity(3).addresses) t.not(await world.until(ends[0].ping(address)), null);
+      for (const address of identity(2).addresses) t.not(await world.until(ends[1].ping(address)), null);
+      t.equal(missing(both, 100), 0);
+      const [one] = world.overlays;
+      const sent = Object.fromEntries(one.ports().map(({ name, txPackets }) => [name, txPackets]));
+      t.equal(sent['esp-control'], ways[0].messages.length, 'messages alone go by it');
+      t.ok(sent['esp-control'] <= 4 && sent['esp-underlay'] > 100);
+      t.same(one.drops(), {});
+      t.equal(one.mtu(2), family === 4 ? 1416 : 1396);
+      t.equal(await world.end(), 0);
+    }
+  }
 });
+
+t.test('without the port for messages there are no keys, and nothing leaves', async (t) => {
+  const { world, ends, ways } = await apart();
+  for (const way of ways) way.loses = () => true;
+  world.run(60_000);
+  t.same(world.overlays.map(ready), [[false], [false]]);
+  t.equal(await world.until(ends[0].ping('10.0.0.3'), 20_000), null);
+  t.equal(ends[1].counts.frames, 0);
+  const [one] = world.overlays;
+  t.equal(one.ports().find(({ name }) => name === 'esp-underlay')!.txPackets, 0);
+  t.ok(one.drops()['no-sa'] > 0);
+  for (const way of ways) way.loses = () => false;
+  world.run(90_000);
+  t.same(world.overlays.map(ready), [[true], [true]], 'when it works again, there are');
+  t.equal(await world.end(), 0);
+});
+
+t.test('the port for messages takes no ESP', async (t) => {
+  const both = await apart();
+  const { world, ends, ways, sealed } = both;
+  world.run(3000);
+  for (const [i, end] of ends.entries()) await world.until(end.resolve(identity(3 - i).addresses[0]));
+  t.equal(missing(both, 10), 0);
+  const [, other] = world.overlays;
+  const before = ends[1].counts.frames;
+  t.ok(sealed.length >= 10);
+  for (const bytes of sealed) ways[0].say(world, bytes.subarray(ipv4.SIZE));
+  ways[0].say(world, Uint8Array.of(0xff));
+  ways[0].say(world, Uint8Array.of(1, 2));
+  world.run(20);
+  t.equal(ends[1].counts.frames, before);
+  const { 'esp-control-open': counts } = other.counters();
+  const expected = { 'drop.unknown-spi': sealed.length, keepalives: 1, 'drop.malformed': 1 };
+  t.match(counts, expected, 'each is counted');
+  t.equal(counts.opened, undefined);
+  t.equal(await world.end(), 0);
+});
+
+for (const carrier of ['udp', 'ip'] as const) {
+  const what = carrier === 'udp' ? 'ESP and messages' : 'messages alone';
+  t.test(`over UDP sockets: ${what}`, async (t) => {
+    const addresses = ['127.0.0.1', '127.0.0.2'];
+    const ends = [endpoint(2, { mtu: 1380 }), endpoint(3, { mtu: 1380 })];
+    const cable = memoryPair({ medium: IP, mtu: 1500 });
+    const overlays = addresses.map((address, host) => {
+      const esp = {
+        secret: SECRET,
+        port: 14802,
+        carrier,
+        ...(carrier === 'ip' && { underlay: cable[host] }),
+      };
+      const remotes = [addresses[1 - host]];
+      const ports = [{ port: ends[host], ...identity(host + 2) }];
+      const local = { address, port: 14801, esp };
+      return new Overlay({ local, networks: [{ vni: 2, encrypted: true, remotes, ports }] });
+    });
+    t.teardown(() => Promise.all(overlays.map((overlay) => overlay.stop())));
+    for (const overlay of overlays) await overlay.start();
+    const deadline = performance.now() + 20_000;
+    while (!overlays.flatMap(ready).every(Boolean) && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    t.same(overlays.map(ready), [[true], [true]]);
+    t.not(await ends[0].ping('10.0.0.3', { timeout: 10_000 }), null);
+    t.not(await ends[1].ping('fd00::2', { timeout: 10_000 }), null);
+  });
+}
