@@ -1,17 +1,21 @@
 /**
- * Network namespaces for one test: made with names of their own, taken away at its end whatever happened,
- * with every process in them.
+ * Network namespaces for one test, or for one stage of the throughput bench: made with names of their own,
+ * taken away at its end whatever happened, with every process in them.
  */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
-import type { Test } from 'tap';
+
+/** Who calls back at the end: a test, for one. */
+export interface Owner {
+  teardown(end: () => void): void;
+}
 
 let made = 0;
 
 export class Namespaces {
   readonly #names = new Map<string, string>();
 
-  constructor(t: Test) {
-    t.teardown(() => this.remove());
+  constructor(owner: Owner) {
+    owner.teardown(() => this.remove());
   }
 
   /** Makes a namespace with its loopback up. `name` is how the test calls it. */

@@ -1,0 +1,15 @@
+/** All paths, in the order in which they are shown. */
+import { kernelVxlan, kernelVxlanNoOffload } from './kernel-vxlan.ts';
+import { nebula } from './nebula.ts';
+import { ovs } from './ovs.ts';
+import { ownPaths } from './own.ts';
+import type { Path } from './path.ts';
+import { veth } from './veth.ts';
+import { wireguardGo } from './wireguard-go.ts';
+
+/** What others are compared with. */
+export const REFERENCE = kernelVxlan.name;
+
+export function allPaths(nodeArgs: readonly string[]): Path[] {
+  return [veth, kernelVxlan, kernelVxlanNoOffload, ...ownPaths(nodeArgs), wireguardGo, nebula, ovs];
+}

@@ -1,0 +1,47 @@
+/** The project itself: the example `tap-overlay` on both hosts, as a user starts it. */
+import { randomBytes } from 'node:crypto';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { HOSTS, other, UNDERLAY } from '../stage.ts';
+import type { Path } from './path.ts';
+
+// From dist/bench/throughput/paths/.
+const PROGRAM = fileURLToPath(new URL('../../../examples/tap-overlay.js', import.meta.url));
+const TAP = 'tap0';
+
+function missing(): string | null {
+  if (!existsSync(PROGRAM)) return `${PROGRAM} not found: npm run build`;
+  return existsSync('/dev/net/tun') ? null : '/dev/net/tun not found: modprobe tun';
+}
+
+function own(name: string, secret: boolean, options: readonly string[], nodeArgs: readonly string[]): Path {
+  return {
+    name,
+    missing,
+    async lay(stage) {
+      const more = [...options];
+      if (secret) {
+        const file = join(stage.folder(), 'secret');
+        writeFileSync(file, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
+        more.push('--secret-file', file);
+      }
+      const daemons = HOSTS.map((host) => {
+        const ends = ['--local', UNDERLAY[host], '--remote', UNDERLAY[other(host)]];
+        const argv = [process.execPath, ...nodeArgs, PROGRAM, '--tap', TAP, '--vni', '42', ...ends, ...more];
+        return stage.daemon(host, argv);
+      });
+      for (const daemon of daemons) await daemon.line(/^ready\b/);
+      for (const host of HOSTS) stage.settle(host, TAP);
+    },
+  };
+}
+
+/** Plain VXLAN, ESP in UDP and ESP on protocol 50. `nodeArgs` go to node itself. */
+export function ownPaths(nodeArgs: readonly string[]): Path[] {
+  return [
+    own('plain', false, [], nodeArgs),
+    own('esp-udp', true, [], nodeArgs),
+    own('esp-raw', true, ['--carrier', 'ip'], nodeArgs),
+  ];
+}
