@@ -24,6 +24,8 @@ import { Stage } from './stage.ts';
 import { svg } from './svg.ts';
 import { figure, table } from './table.ts';
 
+/** Processors that may be busy beforehand. With more, `cpu-per-gb` says little: who shares takes less. */
+const QUIET = 0.2;
 /** What could not be measured, in sentences. */
 const failures: string[] = [];
 
@@ -62,6 +64,7 @@ async function measure(
   const stage = new Stage();
   try {
     const idle = options.metrics.has('cpu-per-gb') ? await idleProcessors() : 0;
+    if (idle > QUIET) console.error(`  the machine is not quiet: ${idle.toFixed(1)} processors are busy`);
     await path.lay(stage);
     await stage.reach();
     if (probes.some(({ warm }) => warm)) await iperf(stage, 1, tcpOptions(1));
@@ -100,8 +103,7 @@ function write(file: string, text: string): void {
   writeFileSync(file, text);
 }
 
-async function main(options: Options): Promise<void> {
-  const paths = available(options);
+async function main(options: Options, paths: readonly Path[]): Promise<void> {
   const probes = PROBES.filter((probe) => probe.metrics.some((metric) => options.metrics.has(metric)));
   const samples = new Samples();
   for (let round = 0; round < options.rounds; round++) {
@@ -129,12 +131,14 @@ function refuse(message: string): never {
   process.exit(2);
 }
 
+const missing = noNamespaces() ?? needs(['iperf3', 'ping'], 'apt-get install iperf3 iputils-ping');
+if (missing !== null) refuse(missing);
 let options: Options;
+let paths: Path[];
 try {
   options = parseOptions(process.argv.slice(2));
+  paths = available(options);
 } catch (error) {
   refuse(`${(error as Error).message}\n${USAGE}`);
 }
-const missing = noNamespaces() ?? needs(['iperf3', 'ping'], 'apt-get install iperf3 iputils-ping');
-if (missing !== null) refuse(missing);
-await main(options);
+await main(options, paths);

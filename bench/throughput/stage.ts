@@ -114,7 +114,13 @@ export class Stage {
   /** Takes everything away at once. */
   abandon(): void {
     this.#programs.kill();
-    for (const end of this.#ends.splice(0).reverse()) end();
+    for (const end of this.#ends.splice(0).reverse()) {
+      try {
+        end();
+      } catch (error) {
+        console.error(`left behind: ${error}`); // and on: the others go
+      }
+    }
     standing.delete(this);
   }
 
