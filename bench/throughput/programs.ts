@@ -81,8 +81,10 @@ export class Program {
 
 export class Programs {
   readonly #all = new Set<Program>();
+  #killed = false;
 
   start(name: string, argv: readonly string[], env?: NodeJS.ProcessEnv): Program {
+    if (this.#killed) throw new Error(`${name} is not started: all have been ended`);
     const program = new Program(name, argv, env);
     this.#all.add(program);
     program.ended.then(() => this.#all.delete(program));
@@ -105,9 +107,12 @@ export class Programs {
     }
   }
 
-  /** Ends all at once, without waiting: the way out after a signal. */
-  kill(): void {
-    for (const program of this.#all) program.signal('SIGKILL');
+  /** Ends all at once. Who cannot wait for the promise need not. */
+  async kill(): Promise<void> {
+    this.#killed = true;
+    const all = [...this.#all];
+    for (const program of all) program.signal('SIGKILL');
+    await Promise.all(all.map(({ ended }) => ended));
   }
 }
 

@@ -20,7 +20,7 @@ import { allPaths, REFERENCE } from './paths/all.ts';
 import { needs, type Path } from './paths/path.ts';
 import { sleep } from './programs.ts';
 import { Samples } from './results.ts';
-import { Stage } from './stage.ts';
+import { interrupted, Stage } from './stage.ts';
 import { svg } from './svg.ts';
 import { figure, table } from './table.ts';
 
@@ -30,6 +30,7 @@ const QUIET = 0.2;
 const failures: string[] = [];
 
 function fail(what: string, error: unknown): void {
+  if (interrupted()) return;
   failures.push(`${what}: ${error instanceof Error ? error.message : error}`);
   console.error(`  failed: ${failures.at(-1)}`);
 }

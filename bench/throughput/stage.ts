@@ -26,12 +26,28 @@ export function other(host: Host): Host {
 
 /** Stages that still have something to take away. */
 const standing = new Set<Stage>();
+let stopping = false;
+
+/** Whether a signal has ended the bench: what fails from then on is of no interest. */
+export function interrupted(): boolean {
+  return stopping;
+}
+
+/** Takes all stages away, waits a moment for the end of their programs, and leaves. */
+async function stop(signal: number): Promise<void> {
+  if (stopping) return;
+  stopping = true;
+  const ended = [...standing].map((stage) => stage.kill());
+  await Promise.race([Promise.all(ended), sleep(2_000)]);
+  process.exit(128 + signal);
+}
+
 process.on('exit', () => {
   for (const stage of standing) stage.abandon();
 });
-for (const [signal, number] of [['SIGHUP', 1] as const, ['SIGINT', 2] as const, ['SIGTERM', 15] as const]) {
-  process.on(signal, () => process.exit(128 + number));
-}
+process.on('SIGHUP', () => stop(1));
+process.on('SIGINT', () => stop(2));
+process.on('SIGTERM', () => stop(15));
 
 export class Stage {
   readonly #programs = new Programs();
@@ -111,9 +127,14 @@ export class Stage {
     this.abandon();
   }
 
+  /** Ends the programs at once. */
+  kill(): Promise<void> {
+    return this.#programs.kill();
+  }
+
   /** Takes everything away at once. */
   abandon(): void {
-    this.#programs.kill();
+    void this.#programs.kill();
     for (const end of this.#ends.splice(0).reverse()) {
       try {
         end();
