@@ -26,16 +26,14 @@ const ROW = 20;
 const HEAD = 30;
 const GAP = 18;
 
+/** Gray text where it is not known what is behind it. */
 const STYLE = `
-  text { font: 12px system-ui, sans-serif; fill: #1f2328; }
+  text { font: 12px system-ui, sans-serif; fill: #737b83; }
   .title { font-weight: 600; }
   .peer { fill: #8c959f; }
-  .own { fill: #0969da; }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3; }
-    .peer { fill: #6e7681; }
-    .own { fill: #4493f8; }
-  }
+  .own { fill: #2f81f7; }
+  @media (prefers-color-scheme: light) { text { fill: #1f2328; } .own { fill: #0969da; } }
+  @media (prefers-color-scheme: dark) { text { fill: #e6edf3; } .peer { fill: #6e7681; } }
 `;
 
 /** One panel: bars as long as their values, the longest of them over the whole width. */

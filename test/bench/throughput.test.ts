@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { busySeconds, processSeconds } from '../../bench/throughput/metrics/cpu.ts';
-import { parse } from '../../bench/throughput/metrics/iperf.ts';
+import { parse, processors } from '../../bench/throughput/metrics/iperf.ts';
 import { residentMegabytes } from '../../bench/throughput/metrics/memory.ts';
 import { UNITS } from '../../bench/throughput/metrics/metric.ts';
 import { roundTrips } from '../../bench/throughput/metrics/ping.ts';
@@ -27,6 +27,8 @@ t.test('iperf3: what the server received', async (t) => {
   t.same(parse(recorded('iperf3-server-tcp.json')), { bytes: 2686189568, seconds: 2.001796 });
   const udp = parse(recorded('iperf3-server-udp.json'));
   t.equal(udp.bytes / 64, 269247 - 140618, 'packets seen by their numbers, without the lost ones');
+  const client = { end: { cpu_utilization_percent: { host_total: 52, host_user: 2, remote_total: 48 } } };
+  t.equal(processors(JSON.stringify(client)), 1);
   t.throws(() => parse('{"error":"unable to connect"}'), { message: 'iperf3: unable to connect' });
   t.throws(() => parse('{"end":{"sum_received":{"bytes":0,"seconds":2}}}'), /nothing was received/);
   t.throws(() => parse('iperf3: not JSON'), /said nothing that can be read/);

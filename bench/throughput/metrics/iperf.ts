@@ -30,6 +30,13 @@ export function parse(json: string): Received {
   return { bytes, seconds };
 }
 
+/** Processors that both ends of a run used on average, from the client's JSON. */
+export function processors(json: string): number {
+  const { end } = JSON.parse(json) as { end?: { cpu_utilization_percent?: Record<string, number> } };
+  const { host_total = 0, remote_total = 0 } = end?.cpu_utilization_percent ?? {};
+  return (host_total + remote_total) / 100;
+}
+
 /** Starts a server for one run, and waits until it listens. */
 async function serve(stage: Stage): Promise<Program> {
   const server = stage.start('b', ['iperf3', '-s', '-1', '-J', '-p', String(PORT)]);
@@ -41,8 +48,12 @@ async function serve(stage: Stage): Promise<Program> {
   throw new Error(`iperf3 does not serve: ${server.lastWords}`);
 }
 
-/** One run. `options` are the client's. */
-export async function iperf(stage: Stage, seconds: number, options: readonly string[]): Promise<Received> {
+/** One run, and the processor seconds that iperf3 itself used. `options` are the client's. */
+export async function iperf(
+  stage: Stage,
+  seconds: number,
+  options: readonly string[],
+): Promise<Received & { readonly cpu: number }> {
   await stage.reach();
   const server = await serve(stage);
   try {
@@ -50,7 +61,8 @@ export async function iperf(stage: Stage, seconds: number, options: readonly str
     const client = await stage.run('a', argv, (seconds + PATIENCE) * 1000);
     if (client.code !== 0)
       throw new Error(`iperf3: ${complaint(client.stdout) || client.stderr || 'took too long'}`);
-    return parse((await server.ended).stdout);
+    const received = parse((await server.ended).stdout);
+    return { ...received, cpu: processors(client.stdout) * received.seconds };
   } finally {
     server.signal('SIGKILL');
     await server.ended;

@@ -15,7 +15,9 @@ export const tcp1: Probe = {
     const received = await iperf(stage, seconds, tcpOptions(1));
     const { elapsed, busy, daemons } = meter.read();
     const gigabytes = received.bytes / 1e9;
-    const cpu = { value: Math.max(0, busy - idle * elapsed) / gigabytes };
+    // On a machine that others use too, what they leave to us hides us: what is surely ours counts at the least.
+    const used = Math.max(busy - idle * elapsed, daemons + received.cpu);
+    const cpu = { value: used / gigabytes };
     return {
       tcp1: { value: (received.bytes * 8) / received.seconds / 1e9 },
       'cpu-per-gb': stage.daemons.length === 0 ? cpu : { ...cpu, daemons: daemons / gigabytes },
