@@ -58,6 +58,8 @@ export class Packet {
   readonly pool: Pool;
   /** Number of the slot within its pool; another thread that shares the memory finds it by this. */
   readonly slot: number;
+  /** Where the slot begins in the memory of its pool. */
+  readonly base: number;
 
   /** First byte of the frame, an offset into the slot. */
   start = HEADROOM;
@@ -98,6 +100,7 @@ export class Packet {
   constructor(pool: Pool, slot: number, memory: ArrayBufferLike, at: number, size: number) {
     this.pool = pool;
     this.slot = slot;
+    this.base = at;
     this.bytes = new Uint8Array(memory, at, size);
     this.view = new DataView(memory, at, size);
   }

@@ -7,7 +7,7 @@ import { Counters } from '../../lib/core/counters.ts';
 import type { Context, Sink } from '../../lib/core/element.ts';
 import { silent } from '../../lib/core/log.ts';
 import type { Packet } from '../../lib/core/packet.ts';
-import { DebugPool, JUMBO_SLOT, type PoolOptions } from '../../lib/core/pool.ts';
+import { DebugPool, JUMBO_SLOT, type PoolOptions, SLOT } from '../../lib/core/pool.ts';
 import { Random } from '../../lib/core/random.ts';
 import type { PortHost } from '../../lib/io/port.ts';
 import { seed } from './seed.ts';
@@ -18,14 +18,19 @@ export interface TestContext extends Context {
   readonly clock: VirtualClock;
 }
 
-export function testContext(pool: PoolOptions = { count: 256 }): TestContext {
+const JUMBOS = 32;
+
+/** Both pools lie in one memory, as in {@link createContext}. */
+export function testContext({ count = 256, slot = SLOT }: PoolOptions = {}, jumbos = JUMBOS): TestContext {
+  const at = count * slot;
+  const memory = new ArrayBuffer(at + jumbos * JUMBO_SLOT);
   return {
-    pool: new DebugPool(pool),
+    pool: new DebugPool({ count, slot, memory }),
     clock: new VirtualClock(),
     random: new Random(seed),
     counters: new Counters(new SharedArrayBuffer(1 << 20)),
     log: silent,
-    jumbo: new DebugPool({ count: 32, slot: JUMBO_SLOT }),
+    jumbo: new DebugPool({ count: jumbos, slot: JUMBO_SLOT, memory, at }),
     poll: null,
     onDrop: null,
   };

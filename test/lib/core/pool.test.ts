@@ -70,6 +70,51 @@ t.test('a clone has bits that are no number, too', async (t) => {
   t.equal(pool.used, 0);
 });
 
+t.test('bytes are copied from packet to packet, in one memory and in two', async (t) => {
+  const memory = new ArrayBuffer(4 * 2048 + 2 * 4096);
+  const pool = new DebugPool({ count: 4, memory });
+  const others = [
+    new DebugPool({ count: 2, slot: 4096, memory, at: 4 * 2048 }),
+    new DebugPool({ slot: 4096 }),
+  ];
+  for (const other of others) {
+    for (const [from, to] of [
+      [pool, pool],
+      [pool, other],
+      [other, pool],
+    ]) {
+      const p = from.take()!;
+      const q = to.take()!;
+      for (const length of [0, 1, 3, 4, 5, 63, 64, 65, 66, 500, 1500]) {
+        for (const shift of [-3, 0, 1, 8]) {
+          for (let i = 0; i < length; i++) p.bytes[HEADROOM + i] = (i * 31 + length + shift) & 0xff;
+          q.bytes.fill(7);
+          to.copy(p, HEADROOM, HEADROOM + length, q, HEADROOM + shift);
+          const wanted = new Uint8Array(q.bytes.length).fill(7);
+          wanted.set(p.bytes.subarray(HEADROOM, HEADROOM + length), HEADROOM + shift);
+          if (Buffer.compare(q.bytes, wanted) !== 0) t.fail(`${length} bytes, shifted by ${shift}`);
+        }
+      }
+      from.give(p);
+      to.give(q);
+    }
+    t.same([pool.leaked, other.leaked], [[], []]);
+  }
+});
+
+t.test('pools that share a memory share no slot', async (t) => {
+  const memory = new ArrayBuffer(2 * 512 + 2 * 1024);
+  const one = new DebugPool({ count: 2, slot: 512, memory }, 0x11);
+  const two = new DebugPool({ count: 2, slot: 1024, memory, at: 1024 }, 0x22);
+  t.ok(new Uint8Array(memory).every((byte, i) => byte === (i < 1024 ? 0x11 : 0x22)));
+  t.same([one.at(1).base, two.at(0).base, two.at(1).base], [512, 1024, 2048]);
+  t.throws(() => new Pool({ count: 2, slot: 1024, memory, at: 1032 }), {
+    message: /"memory" expected at least 3080 bytes, got 3072/,
+  });
+  t.throws(() => new Pool({ at: 4 }), { message: /"at" expected a multiple of 8, got 4/ });
+  t.throws(() => new Pool({ at: -8 }), { message: /"at" expected an integer of at least 0, got -8/ });
+});
+
 t.test('a clone that does not fit is refused', async (t) => {
   const big = new Pool({ count: 1, slot: 4096 });
   const small = new Pool({ count: 1 });
