@@ -30,6 +30,7 @@ export { Guard } from './elements/guard.ts';
 export { Meter } from './elements/meter.ts';
 export { NeighborSuppress } from './elements/neighbor-suppress.ts';
 export { Queue } from './elements/queue.ts';
+export { Segment, type SegmentOptions } from './elements/segment.ts';
 export { Tee } from './elements/tee.ts';
 export { TooBig } from './elements/too-big.ts';
 export { Trace } from './elements/trace.ts';

@@ -221,7 +221,7 @@ export function dropAll(batch: Batch, stats: PortStats, reason: drops.Drop): voi
  * Whether a port can send a packet as it is: no longer than its `mtu`, its checksums complete, and not a
  * super-frame, except for what it declares in `offloads`. The `mtu` bounds each segment of a super-frame.
  */
-export function takes(port: Port, p: Packet): boolean {
+export function takes(port: Pick<Port, 'mtu' | 'offloads'>, p: Packet): boolean {
   if (p.gsoType !== GSO_NONE) {
     const wanted = p.hdrLen === 0 ? TRAIN : offloadOf(p.gsoType);
     if ((port.offloads & wanted) === 0 || (p.gap > 0 && (port.offloads & GAPS) === 0)) return false;
