@@ -10,6 +10,7 @@
  * there before. Where it is deleted meanwhile, the port fails; where it goes down, frames sent to it are lost and
  * counted until it comes up.
  */
+import { release } from 'node:os';
 import { BATCH, type Batch } from '../core/batch.ts';
 import * as drops from '../core/drop.ts';
 import { type Packet, segments, solidLength } from '../core/packet.ts';
@@ -71,17 +72,21 @@ const TUNNEL = 64;
 /** The most pieces of a frame that is sent. */
 const PIECES = 256;
 
+/** Whether Linux is 6.2 or later: TUN_F_USO4 and TUN_F_USO6 exist from there. */
+const [major, minor] = release().split('.').map(Number);
+const KERNEL_HAS_USO = major > 6 || (major === 6 && minor >= 2);
+
 /** What TAP and TUN have in common. */
 abstract class TunTap implements Port {
   readonly medium: Medium;
   readonly mtu: number;
+  readonly offloads: number;
   readonly stats = new PortStats();
   onError: ((error: PortError) => void) | null = null;
 
   readonly #options: TapOptions;
   readonly #flags: number;
   #name: string;
-  #offloads: number;
   #libc: Libc | null = null;
   #fd = -1;
   #host: PortHost | null = null;
@@ -103,17 +108,12 @@ abstract class TunTap implements Port {
     if (options.maxSegments !== undefined) integer('maxSegments', options.maxSegments, 1, 65535);
     const kind = medium === ETHERNET ? c.IFF_TAP : c.IFF_TUN;
     this.#flags = kind | c.IFF_NO_PI | c.IFF_VNET_HDR | (multiQueue ? c.IFF_MULTI_QUEUE : 0);
-    this.#offloads = GAPS | CHECKSUM | (offload ? TSO4 | TSO6 | USO : 0);
+    this.offloads = GAPS | CHECKSUM | (offload ? TSO4 | TSO6 | (KERNEL_HAS_USO ? USO : 0) : 0);
   }
 
   /** Name of the device; with `%d` in it until it was opened. */
   get name(): string {
     return this.#name;
-  }
-
-  /** USO goes where the kernel has none, once it is open. */
-  get offloads(): number {
-    return this.#offloads;
   }
 
   async open(host: PortHost): Promise<void> {
@@ -182,16 +182,10 @@ abstract class TunTap implements Port {
     });
   }
 
-  /** USO exists from Linux 6.2: an older kernel refuses what it does not know. */
   #setOffload(fd: number): void {
-    if (this.#options.offload === false) {
-      this.#ioctl(fd, c.TUNSETOFFLOAD, c.TUN_F_CSUM);
-      return;
-    }
-    const tcp = c.TUN_F_CSUM | c.TUN_F_TSO4 | c.TUN_F_TSO6 | c.TUN_F_TSO_ECN;
-    if (this.#libc!.ioctl(fd, c.TUNSETOFFLOAD, tcp | c.TUN_F_USO4 | c.TUN_F_USO6) === 0) return;
-    this.#ioctl(fd, c.TUNSETOFFLOAD, tcp);
-    this.#offloads &= ~USO;
+    const uso = (this.offloads & USO) === 0 ? 0 : c.TUN_F_USO4 | c.TUN_F_USO6;
+    const tso = (this.offloads & TSO4) === 0 ? 0 : c.TUN_F_TSO4 | c.TUN_F_TSO6 | c.TUN_F_TSO_ECN;
+    this.#ioctl(fd, c.TUNSETOFFLOAD, c.TUN_F_CSUM | tso | uso);
   }
 
   #ioctl(fd: number, request: number, argument: number, refusal?: (errno: number) => PortError): void {

@@ -4,7 +4,6 @@
  */
 import * as drops from '../../core/drop.ts';
 import { GSO_NONE, HEADROOM, type Packet, segments, TAILROOM } from '../../core/packet.ts';
-import type { Pool } from '../../core/pool.ts';
 import type { PortHost, PortStats } from '../port.ts';
 import { libc } from './libc.ts';
 import type { Slab } from './slab.ts';
@@ -12,37 +11,24 @@ import type { Slab } from './slab.ts';
 /** Bytes of struct iovec. */
 export const IOVEC = 16;
 
-/** Where the packets of a pool lie. */
-class Region {
-  readonly pool: Pool;
-  readonly base: number;
-
-  constructor(pool: Pool) {
-    this.pool = pool;
-    this.base = libc().addressOf(new Uint8Array(pool.memory));
-  }
-}
-
-/** Addresses of packets' bytes. */
-class Regions {
-  readonly #known: Region[] = [];
-  #last: Region | null = null;
+/** Addresses of packets' bytes, for the few memories that pools have. */
+class Memories {
+  readonly #known = new Map<ArrayBufferLike, number>();
+  #last: ArrayBufferLike | null = null;
+  #address = 0;
 
   /** The address of `p.bytes[at]`. */
   address(p: Packet, at: number): number {
-    const { pool, slot } = p;
-    const region = this.#last !== null && this.#last.pool === pool ? this.#last : this.#turnTo(pool);
-    return region.base + slot * pool.slot + at;
+    const { memory } = p.pool;
+    if (memory !== this.#last) this.#turnTo(memory);
+    return this.#address + p.base + at;
   }
 
-  #turnTo(pool: Pool): Region {
-    let region = this.#known.find((region) => region.pool === pool);
-    if (region === undefined) {
-      region = new Region(pool);
-      this.#known.push(region);
-    }
-    this.#last = region;
-    return region;
+  #turnTo(memory: ArrayBufferLike): void {
+    const address = this.#known.get(memory) ?? libc().addressOf(new Uint8Array(memory));
+    this.#known.set(memory, address);
+    this.#last = memory;
+    this.#address = address;
   }
 }
 
@@ -52,7 +38,7 @@ export class Iovecs {
   readonly at: number;
   readonly capacity: number;
   readonly #slab: Slab;
-  readonly #regions = new Regions();
+  readonly #memories = new Memories();
 
   constructor(slab: Slab, capacity: number) {
     this.#slab = slab;
@@ -62,7 +48,7 @@ export class Iovecs {
 
   /** Makes entry `i` the bytes `at..at + bytes` of a packet's slot. */
   set(i: number, p: Packet, at: number, bytes: number): void {
-    this.#write(i, this.#regions.address(p, at), bytes);
+    this.#write(i, this.#memories.address(p, at), bytes);
   }
 
   /** Makes entry `i` a place in the slab itself. */
@@ -166,7 +152,8 @@ export class Landing {
     if (fits) this.#small[i] = null;
     else {
       this.#jumbo[i] = null;
-      copyHead(small, p, HEADROOM - this.#lead, HEADROOM - this.#lead + this.#room);
+      const from = HEADROOM - this.#lead;
+      p.pool.copy(small, from, from + this.#room, p, from);
     }
     p.end = HEADROOM + bytes - this.#lead;
     return p;
@@ -192,17 +179,3 @@ export class Landing {
 
 /** Large enough for anything that is thrown away. */
 const SCRATCH = 65536 + 64;
-
-/** Copies the bytes `at..end` of one slot to the same place of another, by words, a few more where it must. */
-function copyHead(from: Packet, to: Packet, at: number, end: number): void {
-  const a = from.view;
-  const b = to.view;
-  let i = at;
-  for (const stop = end - 15; i < stop; i += 16) {
-    b.setInt32(i, a.getInt32(i));
-    b.setInt32(i + 4, a.getInt32(i + 4));
-    b.setInt32(i + 8, a.getInt32(i + 8));
-    b.setInt32(i + 12, a.getInt32(i + 12));
-  }
-  for (; i < end; i++) b.setUint8(i, a.getUint8(i));
-}
