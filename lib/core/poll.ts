@@ -3,6 +3,8 @@
  * (lib/io/native/poller.ts), and without native ports there is none.
  */
 export interface Poll {
+  /** Whether `wait` would wait: not without descriptors. */
+  readonly active: boolean;
   /** Calls `wake` whenever somebody waits and the descriptor can be read, until it is removed. */
   add(fd: number, wake: () => void): void;
   remove(fd: number): void;

@@ -67,7 +67,10 @@ export interface Port {
   readonly stats: PortStats;
   /** The endpoints that `packet.peer` counts, on DATAGRAM ports. */
   readonly peers?: VtepTable;
-  /** Called when the port failed while running. The port has then closed itself. */
+  /** Whether the last `receive` left nothing behind, on ports that the poll wakes: the engine then waits for that,
+   * where it would otherwise ask once more. */
+  readonly drained?: boolean;
+  /** Called when the port failed while running. The port has then closed itself; it can be opened again. */
   onError: ((error: PortError) => void) | null;
   open(host: PortHost): Promise<void>;
   /** Fills the empty batch and returns its length. */

@@ -89,6 +89,7 @@ abstract class TunTap implements Port {
   #name: string;
   #libc: Libc | null = null;
   #fd = -1;
+  #drained = false;
   #host: PortHost | null = null;
   #poll: Poll | null = null;
   #landing: Landing | null = null;
@@ -114,6 +115,10 @@ abstract class TunTap implements Port {
   /** Name of the device; with `%d` in it until it was opened. */
   get name(): string {
     return this.#name;
+  }
+
+  get drained(): boolean {
+    return this.#drained;
   }
 
   async open(host: PortHost): Promise<void> {
@@ -197,11 +202,13 @@ abstract class TunTap implements Port {
   receive(batch: Batch): number {
     const landing = this.#landing!;
     if (this.#fd < 0) return batch.length;
+    this.#drained = false;
     for (let bytes = 0; bytes < BUDGET && batch.length < BATCH; ) {
       landing.prepare(0);
       const n = this.#libc!.readv(this.#fd, this.#at[0], 2);
       if (n < vnet.SIZE) {
-        if (this.#drained()) break;
+        this.#drained = this.#isAtEnd();
+        if (this.#drained) break;
         continue;
       }
       bytes += n;
@@ -219,7 +226,7 @@ abstract class TunTap implements Port {
   }
 
   /** Whether reading has come to an end for now. */
-  #drained(): boolean {
+  #isAtEnd(): boolean {
     const errno = this.#libc!.errno();
     if (errno === c.EINTR) return false;
     if (errno === c.EBADFD) this.#fail(new PortError('NO_SUCH_DEVICE', `"${this.#name}" was deleted`));

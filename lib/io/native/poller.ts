@@ -29,13 +29,18 @@ export class Poller implements Poll {
   /** Where an eventfd's count is read to. */
   readonly #count: number;
   readonly #wakes = new Map<number, () => void>();
-  /** Open as long as there are descriptors. */
+  /** Open as long as there are descriptors, or with somebody else's eventfd until `close`. */
   #epoll = -1;
   #eventfd = -1;
+  readonly #lent: boolean;
   #armed = false;
 
-  /** Throws a PortError where native code cannot be called. */
-  constructor() {
+  /**
+   * `interrupter` is an eventfd of somebody else's, which ends waits from the start and stays theirs (see
+   * {@link makeInterrupter}). Default: one that comes and goes with the descriptors. Throws a PortError where native
+   * code cannot be called.
+   */
+  constructor(interrupter = -1) {
     this.#libc = libc();
     this.#events = this.#slab.reserve(MOST * EVENT);
     this.#armedEvents = this.#slab.reserve(MOST * EVENT);
@@ -45,6 +50,12 @@ export class Poller implements Poll {
       this.#slab.address(this.#armedEvents),
       this.#slab.address(this.#count),
     );
+    this.#lent = interrupter >= 0;
+    if (this.#lent) this.#open(interrupter);
+  }
+
+  get active(): boolean {
+    return this.#epoll >= 0;
   }
 
   /** What another thread hands to {@link interrupt}; -1 without descriptors. */
@@ -53,7 +64,7 @@ export class Poller implements Poll {
   }
 
   add(fd: number, wake: () => void): void {
-    if (this.#epoll < 0) this.#open();
+    if (this.#epoll < 0) this.#open(this.#libc.eventfd(0, EVENTFD_FLAGS));
     this.#control(c.EPOLL_CTL_ADD, fd);
     this.#wakes.set(fd, wake);
     // What waits on another thread is told of it by the kernel.
@@ -62,10 +73,10 @@ export class Poller implements Poll {
   remove(fd: number): void {
     if (!this.#wakes.delete(fd)) return;
     this.#libc.epollControl(this.#epoll, c.EPOLL_CTL_DEL, fd, 0);
-    if (this.#wakes.size > 0) return;
+    if (this.#wakes.size > 0 || this.#lent) return;
     this.interrupt();
     // A thread may still wait on them: it closes them when it returns.
-    if (!this.#armed) this.#close();
+    if (!this.#armed) this.close();
   }
 
   wait(ms: number): boolean {
@@ -79,9 +90,8 @@ export class Poller implements Poll {
     this.#armed = true;
     this.#libc.epollWaitAsync(this.#epoll, this.#at[1], MOST, PATIENCE, (_error, n) => {
       this.#armed = false;
-      if (this.#wakes.size === 0) this.#close();
-      else if (n > 0) this.#tell(this.#armedEvents, n);
-      else this.arm();
+      if (this.#wakes.size === 0 && !this.#lent) this.close();
+      else if (n <= 0 || this.#tell(this.#armedEvents, n)) this.arm();
     });
   }
 
@@ -104,12 +114,12 @@ export class Poller implements Poll {
     return interrupted;
   }
 
-  #open(): void {
+  #open(eventfd: number): void {
     this.#epoll = this.#libc.epollCreate(c.EPOLL_CLOEXEC);
-    this.#eventfd = this.#libc.eventfd(0, c.EFD_CLOEXEC | c.EFD_NONBLOCK);
+    this.#eventfd = eventfd;
     if (this.#epoll < 0 || this.#eventfd < 0) {
       const error = portError(this.#libc.errno(), 'no descriptor for epoll can be had');
-      this.#close();
+      this.close();
       throw error;
     }
     this.#control(c.EPOLL_CTL_ADD, this.#eventfd);
@@ -124,11 +134,22 @@ export class Poller implements Poll {
     throw portError(this.#libc.errno(), `descriptor ${fd} cannot be watched`);
   }
 
-  #close(): void {
-    for (const fd of [this.#epoll, this.#eventfd]) if (fd >= 0) this.#libc.close(fd);
+  /** Gives its descriptors back. Nothing can be waited for until one is added. */
+  close(): void {
+    if (this.#epoll >= 0) this.#libc.close(this.#epoll);
+    if (this.#eventfd >= 0 && !this.#lent) this.#libc.close(this.#eventfd);
     this.#epoll = -1;
     this.#eventfd = -1;
   }
+}
+
+const EVENTFD_FLAGS = c.EFD_CLOEXEC | c.EFD_NONBLOCK;
+
+/** An eventfd for a poller of another thread; who makes it closes it when that thread has ended. */
+export function makeInterrupter(): number {
+  const fd = libc().eventfd(0, EVENTFD_FLAGS);
+  if (fd < 0) throw portError(libc().errno(), 'no descriptor for an eventfd can be had');
+  return fd;
 }
 
 let one: Slab | null = null;
