@@ -60,10 +60,15 @@ function pools({ pool, jumbo }: Partial<Context>): Pick<Context, 'pool' | 'jumbo
   };
 }
 
-/** What a port is opened with. */
-export function portHost(context: Context, wake: () => void = () => {}): PortHost {
+/** What a port is opened with. `onPoll` is called where it asks for the poll. */
+export function portHost(
+  context: Context,
+  wake: () => void = () => {},
+  onPoll: () => void = () => {},
+): PortHost {
   const { pool, jumbo, clock, log } = context;
   const poll = (make: () => Poll): Poll => {
+    onPoll();
     context.poll ??= make();
     return context.poll;
   };

@@ -12,12 +12,13 @@
  * them over (`configure`) and replaced where it cannot; links are moved; what is gone is closed last.
  * Everything but the opening and closing of ports happens between two batches, so no packet meets a graph
  * that is half changed. Where something cannot be made or opened, nothing changes.
+ *
+ * A port that fails while it runs has closed itself: it stays in the graph, what is sent to it is dropped, and
+ * about once a second it is tried to open it again.
  */
 import type { Port, PortError } from '../io/port.ts';
-import { Batch } from './batch.ts';
-import { portHost } from './context.ts';
-import { type Context, type Element, Output, type Sink } from './element.ts';
-import { NONE } from './packet.ts';
+import type { Context, Element } from './element.ts';
+import { type PortKeeper, PortNode } from './port-node.ts';
 
 /** A class of elements. */
 // biome-ignore lint/suspicious/noExplicitAny: each class has options of its own, checked where a spec is written
@@ -51,24 +52,34 @@ export function node<O>(element: ElementClass<O>, options: O, to: Links = {}): E
   return { element, options, to };
 }
 
+/** Milliseconds between two attempts to open a port that failed. */
+const RETRY = 1000;
+
 interface Node {
   spec: NodeSpec;
   readonly sink: Element | PortNode;
 }
 
-export class Graph {
+export class Graph implements PortKeeper {
   /** Ports that may have something to receive. */
   readonly ready: PortNode[] = [];
   /** Called when a port gets ready. */
   onWake: () => void = () => {};
-  /** Called when a port failed; it has closed itself and stays in the graph until the next `apply`. */
+  /** Called when a port failed. It has closed itself, stays in the graph, and is opened again when it can be. */
   onPortError: (name: string, error: PortError) => void = () => {};
+  /** Called when a port that had failed is open again. */
+  onPortBack: (name: string) => void = () => {};
 
   readonly #context: Context;
   #nodes = new Map<string, Node>();
   #exhaling: Element[] = [];
   #ticking: { tick?(now: number): void }[] = [];
   #queue: Promise<void> = Promise.resolve();
+  /** Ports that failed, the one whose turn it is first. */
+  readonly #failed = new Set<PortNode>();
+  #watched = true;
+  /** Whether a failed port is being opened. */
+  #trying = false;
 
   constructor(context: Context) {
     this.#context = context;
@@ -94,6 +105,11 @@ export class Graph {
   /** Everything that queues packets. */
   get exhaling(): readonly Element[] {
     return this.#exhaling;
+  }
+
+  /** Whether all ports have descriptors that the poll watches. */
+  get watched(): boolean {
+    return this.#watched;
   }
 
   /** Elements and ports that want to be told the time. */
@@ -149,7 +165,7 @@ export class Graph {
     if (now === undefined) return null;
     if ('port' in spec) {
       const same = 'port' in now.spec && now.spec.port === spec.port && now.spec.place === spec.place;
-      return same && !(now.sink as PortNode).failed ? now.sink : null;
+      return same ? now.sink : null;
     }
     if ('port' in now.spec || now.spec.element !== spec.element) return null;
     return same(now.spec.options, spec.options) ? now.sink : null;
@@ -193,9 +209,42 @@ export class Graph {
     const sinks = [...nodes.values()].map(({ sink }) => sink);
     const elements = sinks.filter((sink) => !(sink instanceof PortNode)) as Element[];
     this.#exhaling = elements.filter((element) => element.exhale !== undefined);
-    this.#ticking = sinks
-      .map((sink) => (sink instanceof PortNode ? sink.port : sink))
-      .filter((x) => x.tick !== undefined);
+    const ticking = sinks.map((sink) => (sink instanceof PortNode ? sink.port : sink));
+    const retrying = { tick: (now: number) => this.#retry(now) };
+    this.#ticking = [...ticking.filter((x) => x.tick !== undefined), retrying];
+    this.#watched = sinks.every((sink) => !(sink instanceof PortNode) || sink.watched);
+  }
+
+  /** Notes that a port may have something to receive. */
+  woke(port: PortNode): void {
+    this.ready.push(port);
+    this.onWake();
+  }
+
+  /** Notes that a port failed. */
+  failed(port: PortNode, error: PortError): void {
+    port.retryAt = this.#context.clock.now + RETRY;
+    this.#failed.add(port);
+    this.onPortError(port.name, error);
+  }
+
+  /** Tries to open the failed port that has waited longest, if it is due, between two changes of the graph. */
+  #retry(now: number): void {
+    if (this.#failed.size === 0 || this.#trying) return;
+    const [port] = this.#failed;
+    if (now < port.retryAt) return;
+    this.#trying = true;
+    this.#queue = this.#queue.then(() => this.#reopen(port));
+  }
+
+  async #reopen(port: PortNode): Promise<void> {
+    this.#failed.delete(port);
+    const result = await port.reopen();
+    this.#trying = false;
+    if (result === 'open') this.onPortBack(port.name);
+    if (result !== 'refused') return;
+    port.retryAt = this.#context.clock.now + RETRY;
+    this.#failed.add(port);
   }
 }
 
@@ -212,78 +261,6 @@ function link(next: ReadonlyMap<string, Node>, before: ReadonlyMap<string, Node>
     for (const output of Object.keys(formerly)) if (!(output in links)) sink.connect(output, null);
   }
 }
-
-/** A port as a node: what is pushed into it is sent, what it receives leaves by `out`. */
-export class PortNode implements Sink {
-  readonly port: Port;
-  /** Whether it is in the graph's list of ready ports. */
-  ready = false;
-  failed = false;
-  readonly #graph: Graph;
-  readonly #context: Context;
-  readonly #name: string;
-  readonly #place: number;
-  readonly #out: Output;
-  readonly #batch = new Batch();
-  #closed = false;
-
-  constructor(graph: Graph, context: Context, name: string, spec: PortSpec) {
-    this.#graph = graph;
-    this.#context = context;
-    this.#name = name;
-    this.port = spec.port;
-    this.#place = spec.place ?? NONE;
-    this.#out = new Output(releasing);
-  }
-
-  push(batch: Batch): void {
-    this.port.send(batch);
-  }
-
-  connect(output: string, next: Sink | null): void {
-    if (output !== 'out' && next === null) return;
-    if (output !== 'out') throw new RangeError(`"${this.#name}" has no output "${output}"; it has: out`);
-    this.#out.next = next ?? releasing;
-  }
-
-  async open(): Promise<void> {
-    await this.port.open(portHost(this.#context, () => this.wake()));
-    this.port.stats.attach(this.#context.counters, this.#name);
-    const theirs = this.port.onError;
-    this.port.onError = (error) => {
-      this.failed = true;
-      this.#context.log.error(`port "${this.#name}": ${error.message}`);
-      this.#graph.onPortError(this.#name, error);
-      theirs?.(error);
-    };
-  }
-
-  wake(): void {
-    if (this.ready || this.#closed) return;
-    this.ready = true;
-    this.#graph.ready.push(this);
-    this.#graph.onWake();
-  }
-
-  /** Receives one batch, pushes it on, and says how many packets that was. */
-  inhale(): number {
-    const batch = this.#batch;
-    const n = this.#closed ? 0 : this.port.receive(batch);
-    if (n === 0) return 0;
-    for (let i = 0; i < n; i++) batch.packets[i].port = this.#place;
-    this.#out.next.push(batch);
-    return n;
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-    await this.port.close();
-    this.port.stats.detach(this.#context.counters, this.#name);
-  }
-}
-
-/** Where a port leads that leads nowhere. */
-const releasing: Sink = { push: (batch) => batch.release() };
 
 /** Refuses a description that could not run, before anything is touched. */
 function check(config: GraphConfig): void {

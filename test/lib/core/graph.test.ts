@@ -1,12 +1,14 @@
 import t from 'tap';
 import { Batch } from '../../../lib/core/batch.ts';
+import type { VirtualClock } from '../../../lib/core/clock.ts';
 import { CLOSED } from '../../../lib/core/drop.ts';
 import { type Context, Element } from '../../../lib/core/element.ts';
 import { Engine, settle, simulate } from '../../../lib/core/engine.ts';
 import { type GraphConfig, node } from '../../../lib/core/graph.ts';
+import { type Log, silent } from '../../../lib/core/log.ts';
 import { memoryPair } from '../../../lib/io/memory.ts';
-import type { Port } from '../../../lib/io/port.ts';
-import { testContext, testHost } from '../../gen/context.ts';
+import { type Port, PortError } from '../../../lib/io/port.ts';
+import { type TestContext, testContext, testHost } from '../../gen/context.ts';
 
 /** Adds a byte to the front of each packet. */
 class Mark extends Element {
@@ -68,8 +70,8 @@ class Hold extends Element {
   }
 }
 
-async function bench() {
-  const context = testContext();
+async function bench(log: Log = silent) {
+  const context = { ...testContext(), log };
   const engine = new Engine(context);
   const [a, farA] = memoryPair({ name: 'a' });
   const [b, farB] = memoryPair({ name: 'b' });
@@ -220,16 +222,105 @@ function memoryPairWithOpenEnd(context: Context): Port {
   return port;
 }
 
-t.test('a port that failed is opened anew by the next apply', async (t) => {
+/** A memory port that opens when it is allowed to, and fails when it is told to. */
+async function fragile(context: TestContext) {
+  const [port, far] = memoryPair({ name: 'fragile' });
+  await far.open(testHost({ pool: context.pool, clock: context.clock }));
+  const log = { attempts: 0, open: 0, most: 0, allowed: true };
+  const open = port.open.bind(port);
+  port.open = async (host) => {
+    log.attempts++;
+    log.most = Math.max(log.most, ++log.open);
+    await new Promise((resolve) => setImmediate(resolve));
+    log.open--;
+    if (!log.allowed) throw new PortError('NO_SUCH_DEVICE', 'the cable is not there');
+    await open(host);
+  };
+  return {
+    port,
+    far,
+    log,
+    async fail() {
+      await port.close();
+      port.onError!(new PortError('IO', 'the cable was pulled'));
+    },
+  };
+}
+
+/** Lets a second and a half of the engine's time pass, and the promises of this thread go on. */
+async function pass(engine: Engine, clock: VirtualClock, ms = 1500): Promise<void> {
+  for (let i = 0; i < ms; i += 50) {
+    simulate([engine], clock, 50);
+    for (let k = 0; k < 4; k++) await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+t.test('a port that failed stays, and is opened again when it can be', async (t) => {
+  const lines: string[] = [];
+  const say = (line: string) => void lines.push(line);
+  const { engine, a, send, context } = await bench({ debug: say, info: say, warn: say, error: say });
+  const { port, far, log, fail } = await fragile(context);
+  const told: string[] = [];
+  engine.graph.onPortError = (name, error) => told.push(`${name}: ${error.code}`);
+  engine.graph.onPortBack = (name) => told.push(`${name}: back`);
+  const config = (mark: number): GraphConfig => ({
+    in: { port: a, place: 0, to: { out: 'mark' } },
+    mark: node(Mark, { mark }, { out: 'port' }),
+    port: { port, place: 1 },
+  });
+  await engine.apply(config(7));
+  log.allowed = false;
+  await fail();
+  t.same(told, ['port: IO']);
+
+  await engine.apply(config(8));
+  t.equal(log.attempts, 1, 'another description neither is refused for its sake nor opens it');
+  await pass(engine, context.clock, 5000);
+  t.ok(log.attempts >= 4 && log.attempts <= 6, `tried about once a second: ${log.attempts - 1} times in 5 s`);
+  t.equal(log.most, 1, 'never twice at once');
+  send(1);
+  settle([engine]);
+  t.equal(port.stats.droppedFor(CLOSED), 1, 'what is sent to it meanwhile is dropped');
+  t.equal(context.pool.used, 0);
+
+  log.allowed = true;
+  await pass(engine, context.clock);
+  t.same(told, ['port: IO', 'port: back']);
+  const got = new Batch();
+  send(2);
+  settle([engine]);
+  t.equal(far.receive(got), 1, 'it carries again');
+  got.release();
+  t.equal(context.counters.get('port', 'tx.packets'), 1);
+  t.equal(context.counters.get('port', 'drop.closed'), 1, 'counters go on');
+
+  await fail();
+  await pass(engine, context.clock);
+  t.same(told.slice(2), ['port: IO', 'port: back'], 'a second failure is like the first');
+  t.same(
+    lines,
+    [0, 1].flatMap(() => ['port "port": the cable was pulled', 'port "port" is open again']),
+    'the log has one line for each',
+  );
+  await engine.close();
+  t.equal(context.pool.used, 0);
+});
+
+t.test('a failed port that leaves the graph is left alone', async (t) => {
   const { engine, a, b, context } = await bench();
+  const { port, log, fail } = await fragile(context);
   const errors: string[] = [];
-  engine.graph.onPortError = (name, error) => errors.push(`${name}: ${error.code}`);
+  port.onError = ({ code }) => errors.push(code);
+  await engine.apply({ ...line(a, b, 7), c: { port } });
+  await fail();
   await engine.apply(line(a, b, 7));
-  const { PortError } = await import('../../../lib/io/port.ts');
-  await a.close();
-  a.onError!(new PortError('IO', 'the cable was pulled'));
-  t.same(errors, ['a: IO']);
-  await engine.apply(line(a, b, 7));
+  await pass(engine, context.clock, 3000);
+  t.equal(log.attempts, 1);
+  await engine.apply({ ...line(a, b, 7), c: { port } });
+  t.equal(log.attempts, 2, 'described again it is opened at once');
+  log.allowed = false;
+  await fail();
+  t.same(errors, ['IO', 'IO'], 'who listened before is told once a failure');
   await engine.close();
   t.equal(context.pool.used, 0);
 });
