@@ -3,12 +3,19 @@
  * port that has something, push it through, exhale what elements queued, tell the time to whoever asked,
  * and sleep when nothing moved.
  *
- * `step` is one breath and knows nothing of event loops; `start` runs breaths on the event loop of this
- * thread; `simulate` runs several engines on one virtual clock.
+ * `step` is one breath and knows nothing of event loops; `start` runs breaths on this thread; `simulate` runs
+ * several engines on one virtual clock.
+ *
+ * There are two ways to sleep. On the event loop the engine is one guest among others: it arms the poll and goes,
+ * and a descriptor wakes it by way of another thread, which takes some 50 µs. A thread that is the engine's own
+ * blocks in the poll, which nothing beats; the event loop gets its turn once a tick and whenever the poll is
+ * interrupted. A system call costs about a microsecond, so under load the poll is asked every few breaths, and a
+ * port that says it is drained is not asked again.
  */
 import type { VirtualClock } from './clock.ts';
 import type { Context } from './context.ts';
 import { Graph, type GraphConfig } from './graph.ts';
+import type { Poll } from './poll.ts';
 
 /** Milliseconds between two ticks. */
 const TICK = 10;
@@ -16,6 +23,24 @@ const TICK = 10;
 const BREATHS = 16;
 /** Breaths under load for which the time is asked once: asking allocates a number. */
 const BREATHS_PER_TIME = 4;
+/** Breaths under load after which the poll is asked for other ports' descriptors. */
+const BREATHS_PER_POLL = 2;
+/** The most breaths of a thread that is ours before the event loop gets its turn, whatever the clock says. */
+const MOST_BREATHS = 65536;
+/** The most microseconds that the poll may be asked in vain. */
+const MOST_BUSY = 1_000_000;
+
+/** How an engine runs. */
+export interface RunOptions {
+  /**
+   * Sleep in the poll, blocking this thread, as long as every port has a descriptor that the poll watches; where one
+   * has none, the engine runs on the event loop. For a thread that has nothing else to do. Default false.
+   */
+  readonly blocking?: boolean;
+  /** Microseconds for which the poll is asked again and again before the thread blocks, 0..1,000,000: a faster wake for a
+   * busy processor. Needs `blocking`. Default 0. */
+  readonly busyPoll?: number;
+}
 
 export class Engine {
   readonly context: Context;
@@ -26,6 +51,10 @@ export class Engine {
   #state: 'stopped' | 'idle' | 'busy' = 'stopped';
   #timer: NodeJS.Timeout | null = null;
   #immediate: NodeJS.Immediate | null = null;
+  /** Whether the last breath left something that the next one can move. */
+  #more = false;
+  #blocking = false;
+  #busyPoll = 0;
 
   constructor(context: Context) {
     this.context = context;
@@ -47,8 +76,10 @@ export class Engine {
       this.#breaths = 0;
       clock.update();
     }
-    let moved = this.#inhale();
+    const inhaled = this.#inhale();
+    let moved = inhaled;
     for (const element of this.graph.exhaling) moved += element.exhale!();
+    this.#more = moved > inhaled || this.graph.ready.length > 0;
     if (moved === 0) this.#breaths = BREATHS_PER_TIME;
     if (clock.now - this.#ticked >= TICK) {
       this.#ticked = clock.now;
@@ -66,7 +97,7 @@ export class Engine {
     for (let i = 0; i < count; i++) {
       const port = ready[i];
       const n = port.inhale();
-      if (n === 0) port.ready = false;
+      if (n === 0 || port.drained) port.ready = false;
       else ready[kept++] = port;
       moved += n;
     }
@@ -77,9 +108,15 @@ export class Engine {
     return moved;
   }
 
-  /** Runs on the event loop of this thread until `stop`. */
-  start(): void {
-    if (this.#state === 'stopped') this.#soon();
+  /** Runs on this thread until `stop`. Throws a RangeError for options that make no sense. */
+  start({ blocking = false, busyPoll = 0 }: RunOptions = {}): void {
+    if (!Number.isInteger(busyPoll) || busyPoll < 0 || busyPoll > MOST_BUSY) {
+      throw new RangeError(`"busyPoll" expected an integer 0..${MOST_BUSY}, got ${busyPoll}`);
+    }
+    if (this.#state !== 'stopped') return;
+    this.#blocking = blocking;
+    this.#busyPoll = busyPoll;
+    this.#soon();
   }
 
   /** Stops running. The graph stays; what waits in ports and queues waits on. */
@@ -106,15 +143,62 @@ export class Engine {
 
   readonly #run = (): void => {
     this.#immediate = null;
-    let moved = 1;
-    for (let i = 0; i < BREATHS && moved > 0; i++) moved = this.step();
+    const { poll } = this.context;
+    if (this.#blocking && poll?.active && this.graph.watched) this.#stay(poll);
+    else this.#visit();
     if (this.#state === 'stopped') return;
-    if (moved > 0 || this.graph.ready.length > 0) this.#soon();
+    if (this.#more) this.#soon();
     else {
       this.#state = 'idle';
+      poll?.arm();
       this.#timer = setTimeout(this.#run, TICK);
     }
   };
+
+  /** Some breaths, as a guest on the event loop. */
+  #visit(): void {
+    for (let i = 1; i <= BREATHS; i++) {
+      this.step();
+      if (this.#state === 'stopped') return;
+      // Before the engine goes to sleep too: a descriptor found now spares the way by another thread.
+      if (!this.#more || i % BREATHS_PER_POLL === 0) this.context.poll?.wait(0);
+      this.#more ||= this.graph.ready.length > 0;
+      if (!this.#more) return;
+    }
+  }
+
+  /** Breathes and blocks in turn, until a tick was due or somebody interrupts. */
+  #stay(poll: Poll): void {
+    const ticked = this.#ticked;
+    let breaths = 0;
+    for (let i = 0; i < MOST_BREATHS; i++) {
+      this.step();
+      if (this.#state === 'stopped' || this.#ticked !== ticked) break;
+      if (this.#more && ++breaths < BREATHS_PER_POLL) continue;
+      breaths = 0;
+      if (this.#more ? poll.wait(0) : this.#rest(poll)) break;
+    }
+    // Whatever is left, we come back after the event loop's turn.
+    this.#more = true;
+  }
+
+  /** Waits for descriptors, until the next tick is due at the latest. True where it is the event loop's turn: when
+   * nothing came, or somebody interrupted. */
+  #rest(poll: Poll): boolean {
+    const { clock } = this.context;
+    this.#breaths = BREATHS_PER_TIME;
+    if (this.#busyPoll > 0) {
+      const until = clock.now + this.#busyPoll / 1000;
+      // A call takes a microsecond or so: the count bounds it where the clock stands still.
+      for (let i = 0; i < this.#busyPoll && clock.now < until; i++) {
+        if (poll.wait(0)) return true;
+        if (this.graph.ready.length > 0) return false;
+        clock.update();
+      }
+    }
+    const interrupted = poll.wait(Math.max(Math.ceil(this.#ticked + TICK - clock.now), 0));
+    return interrupted || this.graph.ready.length === 0;
+  }
 }
 
 /** Something that can be driven one breath at a time. */
