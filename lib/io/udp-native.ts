@@ -125,6 +125,10 @@ export class UdpNativePort implements Port {
     return this.#sender?.segmentation ?? false;
   }
 
+  get drained(): boolean {
+    return this.#receiver?.drained ?? false;
+  }
+
   async open(host: PortHost): Promise<void> {
     if (this.#host !== null) throw new PortError('STATE', `"${this.name}" is open already: close it first`);
     this.#libc = libc();

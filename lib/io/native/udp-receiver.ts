@@ -30,6 +30,7 @@ export class UdpReceiver {
   readonly #tosType: number;
   #fd = -1;
   #burst = 1;
+  #drained = false;
 
   constructor(peers: VtepTable, family: 4 | 6, stats: PortStats) {
     this.#libc = libc();
@@ -48,21 +49,29 @@ export class UdpReceiver {
     this.#landing.open(host);
   }
 
+  /** Whether the last `receive` left nothing in the socket. */
+  get drained(): boolean {
+    return this.#drained;
+  }
+
   /** Fills the batch; returns an error number where the socket is broken, else 0. */
   receive(batch: Batch): number {
     let errno = 0;
+    this.#drained = false;
     for (let bytes = 0; bytes < BUDGET && batch.length < BATCH; ) {
       const wanted = Math.min(this.#burst, BATCH - batch.length);
       const n = this.#call(wanted);
       if (n < 0) {
         errno = this.#libc.errno();
+        this.#drained = errno === c.EAGAIN;
         break;
       }
       let got = 0;
       for (let i = 0; i < n; i++) got += this.#take(i, batch);
       bytes += got;
       this.#adapt(wanted, n, got);
-      if (n < wanted) break;
+      this.#drained = n < wanted;
+      if (this.#drained) break;
     }
     this.#landing.release();
     return errno === 0 || errno === c.EAGAIN || errno === c.EINTR || errno === c.ECONNREFUSED ? 0 : errno;
