@@ -23,6 +23,7 @@ export { Random } from './core/random.ts';
 export { Ring } from './core/ring.ts';
 export { Ageing } from './elements/ageing.ts';
 export { Bridge } from './elements/bridge.ts';
+export { Coalesce, type CoalesceOptions } from './elements/coalesce.ts';
 export { Dispatch } from './elements/dispatch.ts';
 export { EspOpen } from './elements/esp-open.ts';
 export { EspSeal } from './elements/esp-seal.ts';

@@ -154,6 +154,20 @@ export function putSuper(p: Packet, flow: Flow, gap = 0): Packet {
   return p;
 }
 
+/** Puts datagrams behind each other into a packet, `gap` bytes apart: a train. */
+export function putTrain(p: Packet, datagrams: readonly Uint8Array[], gap = 0): Packet {
+  p.end = p.start;
+  for (const [i, bytes] of datagrams.entries()) {
+    if (i > 0) p.end += gap;
+    p.bytes.set(bytes, p.end);
+    p.end += bytes.length;
+  }
+  p.gsoType = GSO_UDP_L4;
+  p.gsoSize = datagrams[0].length;
+  p.gap = gap;
+  return p;
+}
+
 /** One frame of the flow: segment `i`, or with the payload of all the super-frame. Its checksum is 0. */
 export function frameOf(flow: Flow, i: number, flags: number, payload: Uint8Array): Uint8Array {
   const headers = headersOf(flow);

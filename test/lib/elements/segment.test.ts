@@ -15,6 +15,7 @@ import {
   flowOf,
   headersOf,
   putSuper,
+  putTrain,
   randomBytes,
   segmentsOf,
   transportOf,
@@ -43,20 +44,6 @@ function setup(options: Partial<SegmentOptions> = {}, count = 1024, jumbos = 32)
 }
 
 const hexOf = (frames: readonly Uint8Array[]) => frames.map((bytes) => hex(viewOf(bytes), 0, bytes.length));
-
-/** Datagrams behind each other, `gap` bytes apart. */
-function putTrain(p: Packet, datagrams: readonly Uint8Array[], gap = 0): Packet {
-  p.end = p.start;
-  for (const [i, bytes] of datagrams.entries()) {
-    if (i > 0) p.end += gap;
-    p.bytes.set(bytes, p.end);
-    p.end += bytes.length;
-  }
-  p.gsoType = GSO_UDP_L4;
-  p.gsoSize = datagrams[0].length;
-  p.gap = gap;
-  return p;
-}
 
 t.test(`a super-frame becomes its segments, on every medium, seed ${seed}`, async (t) => {
   const r = new Random(seed);
