@@ -19,12 +19,13 @@ import type { Batch } from '../core/batch.ts';
 import type { Context } from '../core/context.ts';
 import * as drops from '../core/drop.ts';
 import { Element } from '../core/element.ts';
-import { NONE, type Packet } from '../core/packet.ts';
+import { isTrain, NONE, type Packet, segments } from '../core/packet.ts';
 import { DATAGRAM, type Medium } from '../io/port.ts';
 import type { VtepTable } from '../tables/vtep.ts';
 import type { Carrier } from './esp-seal.ts';
 import { OuterReader } from './outer-read.ts';
 import { type LocalEndpoint, PASS } from './outer-write.ts';
+import { copyPiece } from './pieces.ts';
 import * as transport from './transport-udp.ts';
 
 export interface EspOpenOptions {
@@ -48,8 +49,8 @@ const CONTROL = 3;
 
 /** Why a packet goes no further although nothing is wrong with it. */
 const SWALLOW = -2;
-/** It left by `control`. */
-const GONE = -3;
+/** It is to leave by `control`. */
+const ASIDE = -3;
 
 /** Drop reasons by result of opening. */
 const REASONS: readonly drops.Drop[] = result.RESULTS.map((_, i) => {
@@ -72,6 +73,10 @@ export class EspOpen extends Element {
   #udp = true;
   #vxlanPort = 4789;
   #sums: transport.AddressSums;
+  /** What lay in the datagram that was opened last. */
+  #inner = 0;
+  #innerEnd = 0;
+  readonly #run = new Run();
   /** When each reason was told last. */
   readonly #told: number[] = drops.DROPS.map(() => Number.NEGATIVE_INFINITY);
 
@@ -92,64 +97,122 @@ export class EspOpen extends Element {
 
   override push(batch: Batch): void {
     const { packets, length } = batch;
-    let n = 0;
     for (let i = 0; i < length; i++) {
       const p = packets[i];
-      const outcome = this.#open(p);
-      if (outcome === PASS) packets[n++] = p;
-      else if (outcome === SWALLOW) p.pool.give(p);
-      else if (outcome !== GONE) this.#refuse(p, outcome);
+      const wrong = this.#outer === null ? PASS : this.#outer.read(p);
+      if (wrong !== PASS) this.#refuse(p, wrong);
+      else if (p.peer === NONE) this.#refuse(p, drops.UNKNOWN_PEER);
+      else if (isTrain(p)) this.#takeApart(p);
+      else this.#take(p);
     }
-    batch.length = n;
-    this.count(OPENED, n);
+    batch.clear();
     this.#control.flush();
-    if (n > 0) this.#out.next.push(batch);
+    this.#out.flush();
   }
 
-  #open(p: Packet): number {
-    const wrong = this.#outer === null ? PASS : this.#outer.read(p);
-    if (wrong !== PASS) return wrong;
-    if (p.peer === NONE) return drops.UNKNOWN_PEER;
+  #take(p: Packet): void {
+    const outcome = this.#open(p, p.start, p.end);
+    if (outcome === PASS) {
+      p.start = this.#inner;
+      p.end = this.#innerEnd;
+      this.count(OPENED);
+      this.#out.add(p);
+    } else if (outcome === SWALLOW) p.pool.give(p);
+    else if (outcome === ASIDE) this.#handAside(p);
+    else this.#refuse(p, outcome);
+  }
+
+  /**
+   * Opens each datagram of a train in its place. What comes out is a train again, with gaps where the ESP headers and
+   * trailers were; only where something is amiss among them the others become packets of their own.
+   */
+  #takeApart(p: Packet): void {
+    const n = segments(p);
+    const step = p.gsoSize + p.gap;
+    const run = this.#run;
+    run.begin();
+    let whole = true;
+    for (let i = 0, at = p.start; i < n; i++, at += step) {
+      const end = Math.min(at + p.gsoSize, p.end);
+      const outcome = this.#open(p, at, end);
+      if (outcome === PASS) whole = run.add(this.#inner, this.#innerEnd) && whole;
+      else {
+        whole = false;
+        this.#lose(p, at, end, outcome);
+      }
+    }
+    this.count(OPENED, run.count);
+    if (!whole) {
+      for (let i = 0; i < run.count; i++) this.#copyOut(p, run.from(i), run.to(i));
+      p.pool.give(p);
+      return;
+    }
+    p.start = run.from(0);
+    p.end = run.to(n - 1);
+    p.gsoSize = run.to(0) - run.from(0);
+    p.gap = step - p.gsoSize;
+    this.#out.add(p);
+  }
+
+  #copyOut(p: Packet, at: number, end: number): void {
+    const piece = copyPiece(this.context, p, at, end);
+    if (piece === null) this.lost(drops.POOL_DRY);
+    else this.#out.add(piece);
+  }
+
+  /** A datagram of a train that goes no further with it. */
+  #lose(p: Packet, at: number, end: number, outcome: number): void {
+    if (outcome === SWALLOW) return;
+    const piece = copyPiece(this.context, p, at, end);
+    if (piece === null) this.lost(drops.POOL_DRY);
+    else if (outcome === ASIDE) this.#handAside(piece);
+    else this.#refuse(piece, outcome);
+  }
+
+  /** A packet that is behind the non-ESP marker. */
+  #handAside(p: Packet): void {
+    p.start += espHeader.NON_ESP_MARKER;
+    this.count(CONTROL);
+    this.#control.add(p);
+  }
+
+  /** Opens the datagram `at..end` in its place: PASS with what it holds in `#inner` and `#innerEnd`, or why not. */
+  #open(p: Packet, at: number, end: number): number {
+    const { bytes, view: v } = p;
     if (this.#udp) {
-      const other = this.#beside(p);
+      const other = this.#beside(p, at, end);
       if (other !== PASS) return other;
     }
-    if (espHeader.check(p.view, p.start, p.end) !== 0) return drops.MALFORMED;
-    const sa = this.#sad.lookup(p.peer, espHeader.spi(p.view, p.start));
+    if (espHeader.check(v, at, end) !== 0) return drops.MALFORMED;
+    const sa = this.#sad.lookup(p.peer, espHeader.spi(v, at));
     if (sa === null) return drops.UNKNOWN_SPI;
-    const opened = esp.open(sa, p.bytes, p.view, p.start, p.end);
+    const opened = esp.open(sa, bytes, v, at, end);
     if (opened === result.DUMMY) {
       this.count(DUMMIES);
       return SWALLOW;
     }
     if (opened !== result.OK) return REASONS[opened];
-    const next = esp.nextHeader(sa, p.bytes, p.end);
-    p.end = esp.payloadEnd(sa, p.bytes, p.end);
-    p.start += esp.HEADER;
-    return next === udp.PROTOCOL ? this.#strip(p) : drops.BAD_TRAILER;
+    const next = esp.nextHeader(sa, bytes, end);
+    return next === udp.PROTOCOL
+      ? this.#strip(p, at + esp.HEADER, esp.payloadEnd(sa, bytes, end))
+      : drops.BAD_TRAILER;
   }
 
-  /** Whether the datagram is ESP at all; what is not has a way of its own (RFC 3948 section 2). */
-  #beside(p: Packet): number {
-    const carried = espHeader.carried(p.view, p.start, p.end);
+  /** Whether a datagram is ESP at all; what is not has a way of its own (RFC 3948 section 2). */
+  #beside(p: Packet, at: number, end: number): number {
+    const carried = espHeader.carried(p.view, at, end);
     if (carried === espHeader.CARRIED_ESP) return PASS;
     if (carried === espHeader.CARRIED_NOTHING) return drops.MALFORMED;
-    if (carried === espHeader.CARRIED_KEEPALIVE) {
-      this.count(KEEPALIVES);
-      return SWALLOW;
-    }
-    p.start += espHeader.NON_ESP_MARKER;
-    this.count(CONTROL);
-    this.#control.add(p);
-    return GONE;
+    if (carried !== espHeader.CARRIED_KEEPALIVE) return ASIDE;
+    this.count(KEEPALIVES);
+    return SWALLOW;
   }
 
-  /** Takes the UDP header off; the packet has to be one for VXLAN. */
-  #strip(p: Packet): number {
-    const { view: v, start } = p;
-    if (!transport.accepts(v, start, p.end, this.#vxlanPort, this.#sums.of(p.peer))) return drops.BAD_TRAILER;
-    p.end = start + udp.length(v, start);
-    p.start = start + udp.SIZE;
+  /** Steps over the UDP header; the packet has to be one for VXLAN. */
+  #strip({ view: v, peer }: Packet, at: number, end: number): number {
+    if (!transport.accepts(v, at, end, this.#vxlanPort, this.#sums.of(peer))) return drops.BAD_TRAILER;
+    this.#inner = at + udp.SIZE;
+    this.#innerEnd = at + udp.length(v, at);
     return PASS;
   }
 
@@ -178,4 +241,37 @@ function outerOf({ medium, vteps, local, carrier = 'udp' }: EspOpenOptions): Out
   if (medium !== DATAGRAM) return new OuterReader({ medium, vteps, local, carrier });
   if (carrier === 'udp') return null;
   throw new TypeError('"carrier" expected "udp" on a port that carries UDP payloads, got "ip"');
+}
+
+/** The most datagrams of a train: of one byte each in the largest of all. */
+const MOST = 65536;
+
+/** What lay in the datagrams of a train, as long as it is equally long and equally far apart. */
+class Run {
+  count = 0;
+  readonly #from = new Int32Array(MOST);
+  readonly #to = new Int32Array(MOST);
+
+  begin(): void {
+    this.count = 0;
+  }
+
+  from(i: number): number {
+    return this.#from[i];
+  }
+
+  to(i: number): number {
+    return this.#to[i];
+  }
+
+  /** Adds what lies at `from..to`, and says whether all is a train: equally long, but for a shorter one at the end. */
+  add(from: number, to: number): boolean {
+    const n = this.count++;
+    this.#from[n] = from;
+    this.#to[n] = to;
+    if (n === 0) return true;
+    const bytes = this.#to[0] - this.#from[0];
+    const last = this.#to[n - 1] - this.#from[n - 1];
+    return last === bytes && to - from <= bytes;
+  }
 }

@@ -5,7 +5,8 @@
  *      in    VXLAN | frame
  *      out   [outer headers |] ESP header | IV | UDP | VXLAN | frame | padding | ICV
  *
- * Nothing leaves in clear: a packet to an endpoint without a key is dropped as `no-sa`.
+ * Nothing leaves in clear: a packet to an endpoint without a key is dropped as `no-sa`. A super-frame becomes a
+ * train in which each segment is sealed (seal-train.ts).
  *
  * Two carriers: UDP (RFC 3948), where a DATAGRAM port writes the outer UDP header, or this element does for an
  * IP or ETHERNET port; and IP protocol 50 on IP and ETHERNET ports. Over UDP a peer to which nothing was sent
@@ -14,16 +15,26 @@
 
 import * as udp from '../../codecs/udp.ts';
 import * as esp from '../../crypto/esp.ts';
-import { EXHAUSTED, NO_KEY, OK } from '../../crypto/result.ts';
+import { EXHAUSTED, NO_KEY, OK, type Result } from '../../crypto/result.ts';
 import type { Sad } from '../../crypto/sad.ts';
 import type { Batch } from '../core/batch.ts';
 import type { Context } from '../core/context.ts';
-import { type Drop, NO_SA, SEQUENCE_EXHAUSTED, TOO_BIG, UNKNOWN_PEER } from '../core/drop.ts';
+import {
+  type Drop,
+  MALFORMED,
+  NO_SA,
+  POOL_DRY,
+  SEQUENCE_EXHAUSTED,
+  TOO_BIG,
+  UNKNOWN_PEER,
+} from '../core/drop.ts';
 import { Element } from '../core/element.ts';
-import { GSO_NONE, NONE, type Packet } from '../core/packet.ts';
+import { GSO_NONE, isTrain, NONE, type Packet } from '../core/packet.ts';
+import { completeChecksum } from '../core/partial-checksum.ts';
 import { DATAGRAM, type Medium } from '../io/port.ts';
 import type { VtepTable } from '../tables/vtep.ts';
 import { type LocalEndpoint, OuterWriter, PASS } from './outer-write.ts';
+import { TrainSealer } from './seal-train.ts';
 import * as transport from './transport-udp.ts';
 
 /** What carries ESP between hosts. */
@@ -57,6 +68,7 @@ const ROUND = 64;
 
 export class EspSeal extends Element {
   readonly #out = this.output('out');
+  readonly #trains = new TrainSealer(this.context);
   #sad: Sad;
   #vteps: VtepTable;
   #outer: OuterWriter | null = null;
@@ -88,18 +100,23 @@ export class EspSeal extends Element {
   override push(batch: Batch): void {
     const { packets, length } = batch;
     const { now } = this.context.clock;
-    let n = 0;
     for (let i = 0; i < length; i++) {
       const p = packets[i];
-      const reason = this.#seal(p);
-      if (reason === PASS) {
-        packets[n++] = p;
-        this.#sent[p.peer] = now;
-      } else this.drop(p, reason);
+      const whole = p.gsoType === GSO_NONE;
+      const reason = whole ? this.#seal(p) : this.#sealSegments(p);
+      if (reason !== PASS) {
+        this.drop(p, reason);
+        continue;
+      }
+      this.#sent[p.peer] = now;
+      if (!whole) p.pool.give(p);
+      else {
+        this.count(SEALED);
+        this.#out.add(p);
+      }
     }
-    batch.length = n;
-    this.count(SEALED, n);
-    if (n > 0) this.#out.next.push(batch);
+    batch.clear();
+    this.#out.flush();
   }
 
   /** Sends keepalives that are due, to peers that there are keys for. */
@@ -132,19 +149,43 @@ export class EspSeal extends Element {
     const { peer } = p;
     const sa = this.#sad.outbound(peer);
     if (sa === null) return NO_SA;
-    const vtep = this.#vteps.get(peer);
-    if (vtep === undefined) return UNKNOWN_PEER;
-    // Each segment of a super-frame is sealed on its own: somebody has to take it apart before.
-    if (p.gsoType !== GSO_NONE || p.csumStart !== NONE) return TOO_BIG;
+    if (this.#vteps.get(peer) === undefined) return UNKNOWN_PEER;
+    if (p.csumStart !== NONE && !completeChecksum(p)) return MALFORMED;
     const end = p.end;
     transport.write(p.view, p.start, end, p.hash, this.#vxlanPort, this.#sums.of(peer));
     const start = p.start - udp.SIZE;
     const result = esp.seal(sa, p.bytes, p.view, start, end, udp.PROTOCOL);
     if (sa.rekey || result === EXHAUSTED) this.#ask(peer, sa.spi);
-    if (result !== OK) return result === EXHAUSTED ? SEQUENCE_EXHAUSTED : result === NO_KEY ? NO_SA : TOO_BIG;
+    if (result !== OK) return reasonOf(result);
     p.start = start - esp.HEADER;
     p.end = esp.sealedEnd(sa, start, end);
     return this.#outer === null ? PASS : this.#outer.write(p);
+  }
+
+  /** Seals each segment of a super-frame into trains, which go out; the packet stays the caller's. */
+  #sealSegments(p: Packet): Drop {
+    const { peer } = p;
+    const sa = this.#sad.outbound(peer);
+    if (sa === null) return NO_SA;
+    if (this.#vteps.get(peer) === undefined) return UNKNOWN_PEER;
+    // An IP or ETHERNET port takes no trains: somebody has to take super-frames apart before.
+    if (this.#outer !== null) return TOO_BIG;
+    const trains = this.#trains;
+    if (isTrain(p) || !trains.begin(p, sa)) return MALFORMED;
+    while (trains.done < trains.count) {
+      const { done } = trains;
+      const train = trains.take(p);
+      if (train === null) return POOL_DRY;
+      const result = trains.fill(train, p, sa, this.#vxlanPort, this.#sums.of(peer));
+      if (sa.rekey || result === EXHAUSTED) this.#ask(peer, sa.spi);
+      if (result !== OK) {
+        train.pool.give(train);
+        return reasonOf(result);
+      }
+      this.count(SEALED, trains.done - done);
+      this.#out.add(train);
+    }
+    return PASS;
   }
 
   #ask(peer: number, spi: number): void {
@@ -164,6 +205,11 @@ export class EspSeal extends Element {
     this.#vxlanPort = options.vxlanPort ?? 4789;
     this.#onRekey = options.onRekey ?? (() => {});
   }
+}
+
+function reasonOf(result: Result): Drop {
+  if (result === EXHAUSTED) return SEQUENCE_EXHAUSTED;
+  return result === NO_KEY ? NO_SA : TOO_BIG;
 }
 
 function outerOf({ medium, vteps, local, carrier = 'udp' }: EspSealOptions): OuterWriter | null {

@@ -2,15 +2,18 @@
  * The graph of an overlay: which elements there are and what leads where. The elements of a network, in the
  * order in which a frame from a port meets them:
  *
- *     port -> guard -> meter -> suppress -> bridge -> dispatch -> port
+ *     port -> guard -> meter -> suppress -> bridge -> dispatch -> [segment ->] port
  *                                             |
- *                                             +-> too-big -> encap -> underlay
- *                                                              |
- *                                                              +-> esp-seal -> esp-underlay
- *     underlay -> decap -> bridge
- *     esp-underlay -> esp-open -> esp-decap -> bridge
+ *                                             +-> too-big -> [segment ->] encap -> underlay
+ *                                                                           |
+ *                                                                           +-> esp-seal -> esp-underlay
+ *     underlay -> [coalesce ->] decap -> bridge
+ *     esp-underlay -> esp-open -> [coalesce ->] esp-decap -> bridge
  *                        |
  *                        +-> esp-keys -> esp-underlay
+ *
+ * Where a port gives super-frames, what cannot take them has a segment in front, and what arrives in trains is
+ * coalesced once for all networks.
  *
  * Where ESP is on IP protocol 50 messages about keys have a port of their own, and nothing else goes by it:
  *
@@ -26,6 +29,7 @@ import { Sad } from '../../crypto/sad.ts';
 import { type ElementClass, type GraphConfig, type Links, type NodeSpec, node } from '../core/graph.ts';
 import { Ageing } from '../elements/ageing.ts';
 import { Bridge } from '../elements/bridge.ts';
+import { Coalesce } from '../elements/coalesce.ts';
 import { Dispatch } from '../elements/dispatch.ts';
 import { EspOpen } from '../elements/esp-open.ts';
 import { EspSeal } from '../elements/esp-seal.ts';
@@ -33,10 +37,22 @@ import { Guard } from '../elements/guard.ts';
 import { KeyExchange } from '../elements/key-exchange.ts';
 import { Meter } from '../elements/meter.ts';
 import { NeighborSuppress } from '../elements/neighbor-suppress.ts';
+import { Segment } from '../elements/segment.ts';
 import { TooBig } from '../elements/too-big.ts';
 import { type DecapNetwork, VxlanDecap } from '../elements/vxlan-decap.ts';
 import { VxlanEncap } from '../elements/vxlan-encap.ts';
-import { DATAGRAM, type Port } from '../io/port.ts';
+import {
+  CHECKSUM,
+  DATAGRAM,
+  ETHERNET,
+  GAPS,
+  type Medium,
+  type Port,
+  TRAIN,
+  TSO4,
+  TSO6,
+  USO,
+} from '../io/port.ts';
 import type { Wanted, WantedEsp, WantedNetwork } from './config.ts';
 import type { Intent } from './intent.ts';
 import type { Keys } from './keys.ts';
@@ -73,10 +89,14 @@ class Compiler {
   readonly #wanted: Wanted;
   readonly #parts: Parts;
   readonly #nodes: Record<string, NodeSpec> = {};
+  /** What local ports give and take, together. */
+  readonly #offloads: number;
 
   constructor(wanted: Wanted, parts: Parts) {
     this.#wanted = wanted;
     this.#parts = parts;
+    const ports = wanted.networks.flatMap((network) => network.ports);
+    this.#offloads = ports.reduce((all, { port }) => all | (port.offloads & OFFLOADS), 0);
   }
 
   graph(): GraphConfig {
@@ -87,7 +107,7 @@ class Compiler {
         const place = this.#parts.intent.place(port);
         const name = this.#free(`${network.vni}.${port.name}`, place);
         this.#nodes[name] = { port, place, to: { out: first } };
-        dispatch[place] = name;
+        dispatch[place] = this.#segmented(name, port, ETHERNET);
       }
     }
     this.#plain();
@@ -95,6 +115,34 @@ class Compiler {
     this.#nodes.dispatch = node(Dispatch, {}, dispatch);
     this.#nodes.ageing = node(Ageing, { fdb: this.#parts.intent.fdb });
     return this.#nodes;
+  }
+
+  /** The node that leads to a port: itself, or a segment in front of one that cannot take what may come. */
+  #segmented(name: string, { mtu, offloads }: Port, medium: Medium): string {
+    const all = OFFLOADS | GAPS;
+    if (this.#offloads === 0 || (offloads & all) === all) return name;
+    this.#nodes[`${name}.segment`] = node(Segment, { medium, mtu, offloads }, { out: name });
+    return `${name}.segment`;
+  }
+
+  /** The node that leads to a network's encapsulator: a segment where its underlay takes no super-frames. */
+  #tunneled({ vni, encrypted }: WantedNetwork): string {
+    const { esp, underlay } = this.#parts;
+    const { medium, offloads } = encrypted && esp !== null ? esp.underlay : underlay;
+    const whole = medium === DATAGRAM && (offloads & TRAIN) !== 0;
+    if (this.#offloads === 0 || whole) return `${vni}.encap`;
+    const options = { medium: ETHERNET, mtu: ANY_LENGTH, offloads: 0 } as const;
+    this.#nodes[`${vni}.segment`] = node(Segment, options, { out: `${vni}.encap` });
+    return `${vni}.segment`;
+  }
+
+  /** The node that leads to a decapsulator: a coalesce where trains come, or local ports take super-frames. */
+  #coalesced(decap: string, from: { readonly medium: Medium; readonly offloads: number }): string {
+    const offloads = this.#offloads;
+    if (from.medium !== DATAGRAM || (offloads === 0 && (from.offloads & TRAIN) === 0)) return decap;
+    const name = decap.replace('decap', 'coalesce');
+    this.#nodes[name] = node(Coalesce, { offloads }, { out: decap });
+    return name;
   }
 
   /** A name that no node has yet. */
@@ -106,7 +154,7 @@ class Compiler {
   #plain(): void {
     const { local, networks } = this.#wanted;
     const { underlay, intent } = this.#parts;
-    this.#nodes.underlay = { port: underlay, to: { out: 'decap' } };
+    this.#nodes.underlay = { port: underlay, to: { out: this.#coalesced('decap', underlay) } };
     this.#nodes.decap = node(
       VxlanDecap,
       {
@@ -134,12 +182,14 @@ class Compiler {
       medium: underlay.medium,
       ...espLocal(this.#wanted, local.esp),
     };
+    // Once ESP was opened it is what a DATAGRAM port would give, whatever carried it.
+    const decap = this.#coalesced('esp-decap', { medium: DATAGRAM, offloads: underlay.offloads });
     this.#nodes['esp-underlay'] = { port: underlay, to: { out: 'esp-open' } };
     if (control === null) {
-      this.#nodes['esp-open'] = node(EspOpen, both, { out: 'esp-decap', control: 'esp-keys' });
+      this.#nodes['esp-open'] = node(EspOpen, both, { out: decap, control: 'esp-keys' });
       this.#nodes['esp-keys'] = node(KeyExchange, { ...both, keys }, { out: 'esp-underlay' });
     } else {
-      this.#nodes['esp-open'] = node(EspOpen, both, { out: 'esp-decap' });
+      this.#nodes['esp-open'] = node(EspOpen, both, { out: decap });
       // No association is known to the port of messages, so that ESP that comes there is refused.
       const apart = { ...both, medium: DATAGRAM, carrier: 'udp' } as const;
       this.#nodes['esp-control'] = { port: control, to: { out: 'esp-control-open' } };
@@ -209,7 +259,7 @@ class Compiler {
     this.#nodes[`${vni}.too-big`] = node(
       TooBig,
       { mtu: network.mtu },
-      { out: `${vni}.encap`, reply: 'dispatch' },
+      { out: this.#tunneled(network), reply: 'dispatch' },
     );
     this.#nodes[`${vni}.encap`] = node(
       VxlanEncap,
@@ -227,6 +277,11 @@ class Compiler {
     );
   }
 }
+
+/** What packets of local ports can ask for. */
+const OFFLOADS = CHECKSUM | TSO4 | TSO6 | USO;
+/** Bytes of the largest packet there can be: nothing is too long for an element. */
+const ANY_LENGTH = 0x10000;
 
 /** The bridge of each network by VNI. */
 function bridges(networks: readonly WantedNetwork[]): Links {
