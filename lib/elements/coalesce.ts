@@ -24,6 +24,7 @@ import {
   segments,
   TAILROOM,
 } from '../core/packet.ts';
+import { noteLeftOpen } from './left-open.ts';
 import { Run } from './merge-run.ts';
 import { copyPiece } from './pieces.ts';
 
@@ -32,6 +33,11 @@ export interface CoalesceOptions {
   readonly offloads: number;
   /** Bytes in front of the Ethernet header. Default: those of VXLAN. */
   readonly prefix?: number;
+  /**
+   * Bytes of the largest IP packet that comes in unless it is a super-frame: given where frames can come straight
+   * from a kernel (see left-open.ts). Default 0: none do, as behind ESP.
+   */
+  readonly mtu?: number;
 }
 
 const COUNTERS = ['merged', 'pieces', 'copied'];
@@ -43,6 +49,8 @@ export class Coalesce extends Element {
   readonly #out = this.output('out');
   /** The run that the next piece may belong to. */
   readonly #run = new Run();
+  #prefix = 0;
+  #mtu = 0;
 
   /** Throws a RangeError for a prefix that is none. */
   constructor(context: Context, name: string, options: CoalesceOptions) {
@@ -53,7 +61,9 @@ export class Coalesce extends Element {
 
   override configure(options: CoalesceOptions): boolean {
     check(options);
-    this.#run.use(options.offloads, options.prefix ?? vxlan.SIZE);
+    this.#prefix = options.prefix ?? vxlan.SIZE;
+    this.#mtu = options.mtu ?? 0;
+    this.#run.use(options.offloads, this.#prefix);
     return true;
   }
 
@@ -61,13 +71,19 @@ export class Coalesce extends Element {
     const { packets, length } = batch;
     for (let i = 0; i < length; i++) {
       const p = packets[i];
-      if (isTrain(p)) this.#train(p);
+      if (this.#isLeftOpen(p)) this.#alone(p);
+      else if (isTrain(p)) this.#train(p);
       else if (p.gsoType === GSO_NONE && p.csumStart === NONE) this.#single(p);
       else this.#alone(p);
     }
     batch.clear();
     this.#close();
     this.#out.flush();
+  }
+
+  #isLeftOpen(p: Packet): boolean {
+    if (this.#mtu === 0 || p.csumStart !== NONE) return false;
+    return noteLeftOpen(p, p.start + this.#prefix, this.#mtu);
   }
 
   #alone(p: Packet): void {

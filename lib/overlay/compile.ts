@@ -24,7 +24,8 @@
  * the plain underlay, and what comes from there for it is dropped as clear text.
  */
 
-import { PORT } from '../../codecs/vxlan.ts';
+import * as ethernet from '../../codecs/ethernet.ts';
+import * as vxlan from '../../codecs/vxlan.ts';
 import { Sad } from '../../crypto/sad.ts';
 import { type ElementClass, type GraphConfig, type Links, type NodeSpec, node } from '../core/graph.ts';
 import { Ageing } from '../elements/ageing.ts';
@@ -91,12 +92,16 @@ class Compiler {
   readonly #nodes: Record<string, NodeSpec> = {};
   /** What local ports give and take, together. */
   readonly #offloads: number;
+  /** Whether there are super-frames or trains at all. */
+  readonly #large: boolean;
 
   constructor(wanted: Wanted, parts: Parts) {
     this.#wanted = wanted;
     this.#parts = parts;
     const ports = wanted.networks.flatMap((network) => network.ports);
     this.#offloads = ports.reduce((all, { port }) => all | (port.offloads & OFFLOADS), 0);
+    const underlays = parts.underlay.offloads | (parts.esp?.underlay.offloads ?? 0);
+    this.#large = this.#offloads !== 0 || (underlays & TRAIN) !== 0;
   }
 
   graph(): GraphConfig {
@@ -120,7 +125,7 @@ class Compiler {
   /** The node that leads to a port: itself, or a segment in front of one that cannot take what may come. */
   #segmented(name: string, { mtu, offloads }: Port, medium: Medium): string {
     const all = OFFLOADS | GAPS;
-    if (this.#offloads === 0 || (offloads & all) === all) return name;
+    if (!this.#large || (offloads & all) === all) return name;
     this.#nodes[`${name}.segment`] = node(Segment, { medium, mtu, offloads }, { out: name });
     return `${name}.segment`;
   }
@@ -130,18 +135,17 @@ class Compiler {
     const { esp, underlay } = this.#parts;
     const { medium, offloads } = encrypted && esp !== null ? esp.underlay : underlay;
     const whole = medium === DATAGRAM && (offloads & TRAIN) !== 0;
-    if (this.#offloads === 0 || whole) return `${vni}.encap`;
+    if (!this.#large || whole) return `${vni}.encap`;
     const options = { medium: ETHERNET, mtu: ANY_LENGTH, offloads: 0 } as const;
     this.#nodes[`${vni}.segment`] = node(Segment, options, { out: `${vni}.encap` });
     return `${vni}.segment`;
   }
 
   /** The node that leads to a decapsulator: a coalesce where trains come, or local ports take super-frames. */
-  #coalesced(decap: string, from: { readonly medium: Medium; readonly offloads: number }): string {
-    const offloads = this.#offloads;
-    if (from.medium !== DATAGRAM || (offloads === 0 && (from.offloads & TRAIN) === 0)) return decap;
+  #coalesced(decap: string, { medium, mtu }: { readonly medium: Medium; readonly mtu: number }): string {
+    if (medium !== DATAGRAM || !this.#large) return decap;
     const name = decap.replace('decap', 'coalesce');
-    this.#nodes[name] = node(Coalesce, { offloads }, { out: decap });
+    this.#nodes[name] = node(Coalesce, { offloads: this.#offloads, mtu }, { out: decap });
     return name;
   }
 
@@ -154,7 +158,9 @@ class Compiler {
   #plain(): void {
     const { local, networks } = this.#wanted;
     const { underlay, intent } = this.#parts;
-    this.#nodes.underlay = { port: underlay, to: { out: this.#coalesced('decap', underlay) } };
+    const mtu = underlay.mtu - vxlan.SIZE - ethernet.SIZE;
+    const first = this.#coalesced('decap', { medium: underlay.medium, mtu });
+    this.#nodes.underlay = { port: underlay, to: { out: first } };
     this.#nodes.decap = node(
       VxlanDecap,
       {
@@ -183,7 +189,7 @@ class Compiler {
       ...espLocal(this.#wanted, local.esp),
     };
     // Once ESP was opened it is what a DATAGRAM port would give, whatever carried it.
-    const decap = this.#coalesced('esp-decap', { medium: DATAGRAM, offloads: underlay.offloads });
+    const decap = this.#coalesced('esp-decap', { medium: DATAGRAM, mtu: 0 });
     this.#nodes['esp-underlay'] = { port: underlay, to: { out: 'esp-open' } };
     if (control === null) {
       this.#nodes['esp-open'] = node(EspOpen, both, { out: decap, control: 'esp-keys' });
@@ -292,6 +298,6 @@ function espLocal({ local }: Wanted, { port, carrier }: WantedEsp) {
   return {
     local: { address: local.address, port, ...(local.mac && { mac: local.mac }) },
     carrier,
-    vxlanPort: local.port === 0 ? PORT : local.port,
+    vxlanPort: local.port === 0 ? vxlan.PORT : local.port,
   };
 }
