@@ -17,7 +17,8 @@
  *
  * If what was announced is not published, because the store is away, nothing is replaced, and traffic goes on.
  * The clock is an argument and any monotonic or wall clock will do: no key and no epoch's number depends on
- * it, and where it jumps keys are replaced early or late, nothing else.
+ * it. The ring counts time by itself, at most {@link STEP} between two looks at the clock. Where that jumps
+ * nothing ends early; where `tick` is called seldom, grace times and periods are longer.
  *
  * An agreement takes a millisecond. A node that rotates owes one for each epoch of each peer: they are spread
  * over `tick`s, and the epoch is announced when all are done.
@@ -67,6 +68,8 @@ const HALF_DAY = 12 * 3600 * 1000;
 const GRACE = 5000;
 /** Time between two looks at which keys to send with, in ms. */
 const SETTLE = 50;
+/** The most that passes between two looks at the clock, in ms: far less than a grace time over a network. */
+const STEP = 100;
 
 /** What became of a record that was to be learned. */
 export type Learned =
@@ -110,6 +113,9 @@ export class KeyRing {
   /** What the newest epoch has still to be derived with. */
   #todo: [Peer, Announcement][] = [];
   readonly #peers = new Map<number, Peer>();
+  /** The ring's own time, what the clock said then, and when keys were last chosen. */
+  #time = 0;
+  #clock = Number.NEGATIVE_INFINITY;
   #settledAt = Number.NEGATIVE_INFINITY;
   #closed = false;
 
@@ -159,7 +165,8 @@ export class KeyRing {
   published(number: number, now: number): void {
     const [newest, ...others] = this.#epochs;
     if (this.#closed || newest.number !== number || newest.published || !this.#announced) return;
-    newest.publishedAt = now;
+    this.#pass(now);
+    newest.publishedAt = this.#time;
     for (const old of others.slice(1)) this.#retire(old);
     this.#epochs = this.#epochs.slice(0, 2);
     this.#settle(now);
@@ -232,7 +239,8 @@ export class KeyRing {
       this.#announced = true;
       this.#onAnnounce(this.record(), this.#number);
     }
-    if (Math.abs(now - this.#settledAt) >= SETTLE) this.#settle(now);
+    this.#pass(now);
+    if (this.#time - this.#settledAt >= SETTLE) this.#settle(now);
   }
 
   /** Stops, and wipes all keys. */
@@ -242,6 +250,11 @@ export class KeyRing {
     for (const epoch of this.#epochs) epoch.wipe();
     this.#epochs = [];
     wipe(this.#suite.key, this.#macKey);
+  }
+
+  #pass(now: number): void {
+    this.#time += Math.min(Math.max(now - this.#clock, 0), STEP);
+    this.#clock = now;
   }
 
   #begin(): void {
@@ -306,12 +319,12 @@ export class KeyRing {
 
   /** Looks at who knows what, chooses what to send with, and begins a new epoch where one is due. */
   #settle(now: number): void {
-    this.#settledAt = now;
+    this.#pass(now);
+    this.#settledAt = this.#time;
     for (const epoch of this.#epochs) {
-      if (epoch.published && epoch.publishedAt > now) epoch.publishedAt = now; // the clock went back
-      if (now - epoch.publishedAt >= this.#grace) epoch.graced = true;
+      if (this.#time - epoch.publishedAt >= this.#grace) epoch.graced = true;
     }
-    let due = now - this.#epochs[0].publishedAt >= this.#period;
+    let due = this.#time - this.#epochs[0].publishedAt >= this.#period;
     for (const peer of this.#peers.values()) {
       peer.listen(this.#epochs);
       const { outbound } = peer.choose(this.#epochs) ?? { outbound: null };

@@ -1,11 +1,11 @@
 import t from 'tap';
 import * as esp from '../../crypto/esp.ts';
 import { InBand } from '../../crypto/in-band.ts';
-import { KeyRing } from '../../crypto/keyring.ts';
 import { node } from '../../crypto/providers/node.ts';
 import { OK, type Result } from '../../crypto/result.ts';
 import { Sad } from '../../crypto/sad.ts';
 import { Random } from '../../lib/core/random.ts';
+import { SteadyRing } from '../gen/ring.ts';
 import { seed } from '../gen/seed.ts';
 
 const SECRET = new Uint8Array(32).fill(0x5e);
@@ -14,12 +14,12 @@ t.comment(`seed ${seed}`);
 /** A host: ring, database, and what it has sent; the other is its peer 0. */
 class Host {
   readonly sad = new Sad();
-  readonly ring: KeyRing;
+  readonly ring: SteadyRing;
   readonly inBand: InBand;
   readonly sent: Uint8Array[] = [];
 
   constructor(name: string, secret = SECRET, period = 20_000, patience = 60_000) {
-    this.ring = new KeyRing({
+    this.ring = new SteadyRing({
       node: name,
       secret,
       provider: node,

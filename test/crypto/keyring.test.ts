@@ -3,11 +3,12 @@ import type { AeadKey, AeadProvider } from '../../crypto/aead.ts';
 import { announce, encodeRecord } from '../../crypto/announcement.ts';
 import * as esp from '../../crypto/esp.ts';
 import { entropy, keyPair, purposeKey } from '../../crypto/kdf.ts';
-import { INBOUND_PER_PEER, KeyRing, type KeyRingOptions } from '../../crypto/keyring.ts';
+import { INBOUND_PER_PEER, type KeyRingOptions } from '../../crypto/keyring.ts';
 import { node } from '../../crypto/providers/node.ts';
 import { OK, type Result } from '../../crypto/result.ts';
 import { Sad } from '../../crypto/sad.ts';
 import { Random } from '../../lib/core/random.ts';
+import { SteadyRing } from '../gen/ring.ts';
 import { seed } from '../gen/seed.ts';
 
 const SECRET = new Uint8Array(32).fill(0x5e);
@@ -19,13 +20,13 @@ t.comment(`seed ${seed}`);
 /** A node: a ring, its database, and what it has announced. */
 class Node {
   readonly sad = new Sad();
-  readonly ring: KeyRing;
+  readonly ring: SteadyRing;
   record = new Uint8Array(0);
   /** Epochs announced and not yet published. */
   readonly waiting: number[] = [];
 
   constructor(name: string, more: Partial<KeyRingOptions> = {}) {
-    this.ring = new KeyRing({
+    this.ring = new SteadyRing({
       node: name,
       secret: SECRET,
       provider: node,
@@ -322,6 +323,36 @@ function spy() {
   return { provider, seals: () => seen.size, repeated: () => repeated };
 }
 
+t.test('a clock that jumps ends neither grace time nor epoch', async (t) => {
+  const a = new Node('a').start(0);
+  const b = new Node('b').start(0);
+  meet(a, b, 0);
+  for (const ring of [a.ring, b.ring]) ring.tick(GRACE);
+  t.equal(send(a, b), OK);
+  const day = 86_400_000;
+  for (const days of [1, 2, 3, 0, 3, -5]) {
+    a.ring.jump(days * day);
+    t.equal(a.ring.announced, 1, 'nothing is due');
+  }
+  t.ok(a.ring.rotate());
+  a.ring.jump(0);
+  a.ring.jump(0);
+  a.publish(0);
+  const { spi } = a.sad.outbound(0)!;
+  for (let days = 1; days < 4; days++) {
+    a.ring.jump(days * day);
+    t.equal(a.sad.outbound(0)!.spi, spi, 'b does not know the new epoch yet');
+    t.equal(send(a, b), OK);
+    t.equal(send(b, a), OK);
+    t.notOk(a.ring.rotate());
+  }
+  a.ring.jump(0);
+  a.ring.tick(GRACE);
+  t.not(a.sad.outbound(0)!.spi, spi, 'time that passes does');
+  a.ring.close();
+  b.ring.close();
+});
+
 t.test(`rotations, restarts and clock jumps: no (key, nonce) twice, seed ${seed}`, async (t) => {
   const r = new Random(seed);
   const { provider, seals, repeated } = spy();
@@ -341,7 +372,7 @@ t.test(`rotations, restarts and clock jumps: no (key, nonce) twice, seed ${seed}
     else if (event < 62 && nodes[i].record.length > 0) nodes[j].ring.learn(i, nodes[i].record, clocks[j]);
     else if (event < 80) nodes[i].publish(clocks[i]);
     clocks[i] += r.below(200);
-    nodes[i].ring.tick(clocks[i]);
+    nodes[i].ring.jump(clocks[i]);
     for (let n = 0; n < 3; n++) {
       const packet = seal(nodes[i], j);
       if (packet !== null) open(nodes[j], packet, i);
