@@ -8,3 +8,20 @@ export interface Log {
 
 /** Says nothing. */
 export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Bounds the lines that anybody on the network can cause: one a second of each kind. */
+export class Seldom {
+  readonly #said: Float64Array;
+
+  /** Kinds are numbers from 0. */
+  constructor(kinds = 1) {
+    this.#said = new Float64Array(kinds).fill(Number.NEGATIVE_INFINITY);
+  }
+
+  /** Whether a line may be said, at a time in ms. It counts as said then. */
+  due(kind: number, now: number): boolean {
+    if (now - this.#said[kind] < 1000) return false;
+    this.#said[kind] = now;
+    return true;
+  }
+}

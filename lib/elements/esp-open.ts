@@ -19,6 +19,7 @@ import type { Batch } from '../core/batch.ts';
 import type { Context } from '../core/context.ts';
 import * as drops from '../core/drop.ts';
 import { Element } from '../core/element.ts';
+import { Seldom } from '../core/log.ts';
 import { isTrain, NONE, type Packet, segments } from '../core/packet.ts';
 import { DATAGRAM, type Medium } from '../io/port.ts';
 import type { VtepTable } from '../tables/vtep.ts';
@@ -61,38 +62,32 @@ const REASONS: readonly drops.Drop[] = result.RESULTS.map((_, i) => {
   return i === result.NO_KEY ? drops.UNKNOWN_SPI : drops.MALFORMED;
 });
 
-/** Milliseconds between two lines about the same kind of refusal. */
-const AUDIT = 1000;
-
 export class EspOpen extends Element {
   readonly #out = this.output('out');
   readonly #control = this.output('control');
-  #sad: Sad;
-  #vteps: VtepTable;
-  #outer: OuterReader | null = null;
-  #udp = true;
-  #vxlanPort = 4789;
-  #sums: transport.AddressSums;
+  readonly #sad: Sad;
+  readonly #vteps: VtepTable;
+  readonly #outer: OuterReader | null;
+  readonly #udp: boolean;
+  readonly #vxlanPort: number;
+  readonly #sums: transport.AddressSums;
+  readonly #audit = new Seldom(drops.DROPS.length);
   /** What lay in the datagram that was opened last. */
   #inner = 0;
   #innerEnd = 0;
   readonly #run = new Run();
-  /** When each reason was told last. */
-  readonly #told: number[] = drops.DROPS.map(() => Number.NEGATIVE_INFINITY);
 
   /** Throws a RangeError or TypeError that names the option. */
   constructor(context: Context, name: string, options: EspOpenOptions) {
+    const { sad, vteps, local, carrier, vxlanPort = 4789 } = options;
     const outer = outerOf(options);
     super(context, name, COUNTERS);
-    this.#sad = options.sad;
-    this.#vteps = options.vteps;
-    this.#sums = new transport.AddressSums(options.vteps, options.local.address);
-    this.#use(options, outer);
-  }
-
-  override configure(options: EspOpenOptions): boolean {
-    this.#use(options, outerOf(options));
-    return true;
+    this.#sad = sad;
+    this.#vteps = vteps;
+    this.#outer = outer;
+    this.#udp = carrier !== 'ip';
+    this.#vxlanPort = vxlanPort;
+    this.#sums = new transport.AddressSums(vteps, local.address);
   }
 
   override push(batch: Batch): void {
@@ -217,23 +212,12 @@ export class EspOpen extends Element {
   }
 
   #refuse(p: Packet, reason: drops.Drop): void {
-    const { now } = this.context.clock;
-    if (now - this.#told[reason] >= AUDIT) {
-      this.#told[reason] = now;
+    if (this.#audit.due(reason, this.context.clock.now)) {
       const from = this.#vteps.get(p.peer);
       const who = from === undefined ? 'an unknown host' : format(from.address);
       this.context.log.warn(`${this.name}: dropped a packet from ${who}: ${drops.DROPS[reason].text}`);
     }
     this.drop(p, reason);
-  }
-
-  #use(options: EspOpenOptions, outer: OuterReader | null): void {
-    this.#sad = options.sad;
-    this.#vteps = options.vteps;
-    this.#sums = new transport.AddressSums(options.vteps, options.local.address);
-    this.#outer = outer;
-    this.#udp = options.carrier !== 'ip';
-    this.#vxlanPort = options.vxlanPort ?? 4789;
   }
 }
 

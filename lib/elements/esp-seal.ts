@@ -69,32 +69,31 @@ const ROUND = 64;
 export class EspSeal extends Element {
   readonly #out = this.output('out');
   readonly #trains = new TrainSealer(this.context);
-  #sad: Sad;
-  #vteps: VtepTable;
-  #outer: OuterWriter | null = null;
-  #vxlanPort = 4789;
-  #onRekey: (peer: number) => void = () => {};
-  #sums: transport.AddressSums;
+  readonly #sad: Sad;
+  readonly #vteps: VtepTable;
+  readonly #outer: OuterWriter | null;
+  readonly #vxlanPort: number;
+  readonly #onRekey: (peer: number) => void;
+  readonly #sums: transport.AddressSums;
   /** SPI of the key of each peer that has asked to be replaced. */
   readonly #asked: number[] = [];
   /** When something was sent to each peer last; empty where no keepalives are sent. */
-  #sent = new Float64Array(0);
+  readonly #sent: Float64Array;
   /** The peer that is looked at next. */
   #looked = 0;
 
   /** Throws a RangeError or TypeError that names the option. */
   constructor(context: Context, name: string, options: EspSealOptions) {
+    const { sad, vteps, local, carrier, vxlanPort = 4789, onRekey = () => {} } = options;
     const outer = outerOf(options);
     super(context, name, COUNTERS);
-    this.#sad = options.sad;
-    this.#vteps = options.vteps;
-    this.#sums = new transport.AddressSums(options.vteps, options.local.address);
-    this.#use(options, outer);
-  }
-
-  override configure(options: EspSealOptions): boolean {
-    this.#use(options, outerOf(options));
-    return true;
+    this.#sad = sad;
+    this.#vteps = vteps;
+    this.#outer = outer;
+    this.#vxlanPort = vxlanPort;
+    this.#onRekey = onRekey;
+    this.#sums = new transport.AddressSums(vteps, local.address);
+    this.#sent = new Float64Array(carrier === 'ip' ? 0 : vteps.capacity);
   }
 
   override push(batch: Batch): void {
@@ -193,17 +192,6 @@ export class EspSeal extends Element {
     this.#asked[peer] = spi;
     this.count(REKEY);
     this.#onRekey(peer);
-  }
-
-  #use(options: EspSealOptions, outer: OuterWriter | null): void {
-    this.#sad = options.sad;
-    this.#vteps = options.vteps;
-    this.#sums = new transport.AddressSums(options.vteps, options.local.address);
-    this.#outer = outer;
-    const most = options.carrier === 'ip' ? 0 : options.vteps.capacity;
-    if (this.#sent.length !== most) this.#sent = new Float64Array(most);
-    this.#vxlanPort = options.vxlanPort ?? 4789;
-    this.#onRekey = options.onRekey ?? (() => {});
   }
 }
 

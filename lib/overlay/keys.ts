@@ -10,15 +10,13 @@ import { InBand, type Received } from '../../crypto/in-band.ts';
 import { KeyRing } from '../../crypto/keyring.ts';
 import type { Sad } from '../../crypto/sad.ts';
 import type { Clock } from '../core/clock.ts';
-import type { Log } from '../core/log.ts';
+import { type Log, Seldom } from '../core/log.ts';
 import type { VtepTable } from '../tables/vtep.ts';
 import type { WantedLocal } from './config.ts';
 import type { KeyChannel } from './key-channel.ts';
 
 /** Milliseconds after which a peer without keys is told to the log, and how often again. */
 const PATIENCE = 10_000;
-/** Milliseconds between two lines about forged messages. */
-const AUDIT = 1000;
 /** In band an epoch is published when every peer has said that it knows it: nothing is left to wait for. */
 const IN_BAND_GRACE = 1;
 
@@ -59,7 +57,7 @@ export class Keys {
     number,
     { readonly node: string; readonly stop: () => void; waiting: number }
   >();
-  #audited = Number.NEGATIVE_INFINITY;
+  readonly #audit = new Seldom();
   #version = -1;
   #closed = false;
 
@@ -122,8 +120,7 @@ export class Keys {
   receive(peer: number, message: Uint8Array, now: number): Received | null {
     if (this.#inBand === null) return null;
     const received = this.#inBand.receive(peer, message, now);
-    if (received === 'forged' && now - this.#audited >= AUDIT) {
-      this.#audited = now;
+    if (received === 'forged' && this.#audit.due(0, now)) {
       const node = this.#watched.get(peer)?.node ?? 'an unknown host';
       this.#log.warn(`a message about keys from ${node} is refused: who made it does not know the secret`);
     }
