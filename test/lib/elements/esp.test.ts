@@ -1,9 +1,10 @@
 import t from 'tap';
+import { DockerKeys, dockerSpi } from '../../../crypto/docker.ts';
 import { noble } from '../../../crypto/providers/noble.ts';
 import { InboundSa, OutboundSa } from '../../../crypto/sa.ts';
 import { Sad } from '../../../crypto/sad.ts';
 import * as drops from '../../../lib/core/drop.ts';
-import { GSO_UDP_L4, type Packet } from '../../../lib/core/packet.ts';
+import { GSO_UDP_L4, NONE, type Packet } from '../../../lib/core/packet.ts';
 import { EspOpen } from '../../../lib/elements/esp-open.ts';
 import { type Carrier, EspSeal } from '../../../lib/elements/esp-seal.ts';
 import { DATAGRAM, ETHERNET, IP, type Medium } from '../../../lib/io/port.ts';
@@ -207,6 +208,48 @@ t.test('what shares the port with ESP', async (t) => {
   push();
   t.equal(s.open.dropped(drops.MALFORMED), 2);
   t.equal(s.done(), 0);
+});
+
+t.test("Docker's keys: IP protocol 50, an ICV of 8 bytes, SPIs that both ends compute", async (t) => {
+  for (const family of FAMILIES) {
+    const context = testContext({ count: 16 });
+    const side = (n: number, other: number) => {
+      const local = vtep(n, family);
+      const sad = new Sad(16);
+      const keys = new DockerKeys({ provider: noble, sad, local: local.address });
+      keys.set(
+        [1, 2, 3].map((tag) => ({ tag, key: new Uint8Array(16).fill(tag) })),
+        2,
+      );
+      keys.add(0, vtep(other, family).address);
+      return { sad, vteps: vtepsOf([other], family), medium: IP as Medium, local, carrier: 'ip' as const };
+    };
+    const seal = new EspSeal(context, 'seal', side(1, 2));
+    const open = new EspOpen(context, 'open', side(2, 1));
+    const [sealed, opened] = [new Collector(), new Collector()];
+    seal.connect('out', sealed);
+    open.connect('out', opened);
+    const p = packetOf(
+      context.pool,
+      Uint8Array.from({ length: 100 }, (_, i) => i),
+    );
+    p.peer = 0;
+    pushAll(seal, [p]);
+    const [q] = sealed.packets;
+    const at = q.start + (family === 4 ? 20 : 40);
+    t.equal(q.view.getUint8(q.start + (family === 4 ? 9 : 6)), 50);
+    t.equal(q.view.getUint32(at), dockerSpi(vtep(1, family).address, vtep(2, family).address, 2));
+    // Header and IV, UDP, the payload, padding to a multiple of four with its length and what it is, ICV.
+    t.equal(q.end - at, 16 + 8 + 100 + 4 + 8);
+    q.peer = NONE;
+    pushAll(open, sealed.packets.splice(0));
+    t.same(
+      [...opened.packets[0].frame()],
+      Array.from({ length: 100 }, (_, i) => i),
+    );
+    opened.release();
+    t.equal(context.pool.used, 0);
+  }
 });
 
 t.test('a quiet peer gets a keepalive, over UDP', async (t) => {
