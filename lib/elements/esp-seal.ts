@@ -77,7 +77,7 @@ export class EspSeal extends Element {
   readonly #sums: transport.AddressSums;
   /** SPI of the key of each peer that has asked to be replaced. */
   readonly #asked: number[] = [];
-  /** When something was sent to each peer last; empty where no keepalives are sent. */
+  /** When something was sent to each peer last, or this was made; empty where no keepalives are sent. */
   readonly #sent: Float64Array;
   /** The peer that is looked at next. */
   #looked = 0;
@@ -93,7 +93,7 @@ export class EspSeal extends Element {
     this.#vxlanPort = vxlanPort;
     this.#onRekey = onRekey;
     this.#sums = new transport.AddressSums(vteps, local.address);
-    this.#sent = new Float64Array(carrier === 'ip' ? 0 : vteps.capacity);
+    this.#sent = new Float64Array(carrier === 'ip' ? 0 : vteps.capacity).fill(context.clock.now);
   }
 
   override push(batch: Batch): void {

@@ -66,10 +66,9 @@ class Wire {
 
   see(host: number, { view: v, bytes, start, end }: Packet): void {
     if (Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).includes(this.#mark)) this.clear++;
-    if (espHeader.carried(v, start, end) === espHeader.CARRIED_IKE) {
-      this.messages++;
-      return;
-    }
+    const carried = espHeader.carried(v, start, end);
+    if (carried === espHeader.CARRIED_IKE) this.messages++;
+    if (carried === espHeader.CARRIED_IKE || carried === espHeader.CARRIED_KEEPALIVE) return;
     this.packets++;
     const key = `${host} ${espHeader.spi(v, start)}`;
     const iv = v.getBigUint64(start + espHeader.SIZE);
