@@ -12,6 +12,12 @@ export function add(a: number, b: number): number {
   return (s & 0xffff) + (s >>> 16);
 }
 
+/** The sum of many: of 16-bit words, or sums, that were added up plainly, which took at most 31 bits. */
+export function fold(total: number): number {
+  const s = (total & 0xffff) + (total >>> 16);
+  return (s & 0xffff) + (s >>> 16);
+}
+
 /**
  * One's complement sum of the bytes `at..end`; an odd last byte counts as the high half of a word (RFC 1071
  * section 1). At most 8 MiB at a time, so that the running sum stays exact.
@@ -39,9 +45,7 @@ export function sum(v: DataView, at: number, end: number): number {
   for (const stop = end - 3; i < stop; i += 4) total += v.getUint32(i, true);
   for (const stop = end - 1; i < stop; i += 2) total += v.getUint16(i, true);
   if (i < end) total += v.getUint8(i);
-  let s = (total & 0xffff) + (total >>> 16) + Math.floor(total / 0x1_0000_0000);
-  s = (s & 0xffff) + (s >>> 16);
-  s = (s & 0xffff) + (s >>> 16);
+  const s = fold((total & 0xffff) + (total >>> 16) + Math.floor(total / 0x1_0000_0000));
   return ((s & 0xff) << 8) | (s >>> 8);
 }
 

@@ -15,7 +15,7 @@
  * What all segments have in common is summed once, so that a checksum costs the sum of the payload and seven
  * additions. The headers are kept in `#words`: a segment may be written over those of the super-frame.
  */
-import { sum } from '../../codecs/checksum.ts';
+import { fold, sum } from '../../codecs/checksum.ts';
 import * as ethernet from '../../codecs/ethernet.ts';
 import * as ipv4 from '../../codecs/ipv4.ts';
 import * as ipv6 from '../../codecs/ipv6.ts';
@@ -254,10 +254,4 @@ function protocolOf(gsoType: number, version: number): number {
   const kind = gsoType & ~GSO_ECN;
   if (kind === GSO_UDP_L4) return udp.PROTOCOL;
   return kind === (version === 4 ? GSO_TCPV4 : GSO_TCPV6) ? tcp.PROTOCOL : NONE;
-}
-
-/** The sum (0..0xffff) of a sum that is not folded, of 31 bits. */
-function fold(s: number): number {
-  const once = (s & 0xffff) + (s >>> 16);
-  return (once & 0xffff) + (once >>> 16);
 }

@@ -8,7 +8,7 @@
  * right. One thing may differ afterwards: the identification of IPv4 packets with DF, which is
  * nobody's business (RFC 6864 section 4.1).
  */
-import { sum } from '../../codecs/checksum.ts';
+import { fold, sum } from '../../codecs/checksum.ts';
 import * as ethernet from '../../codecs/ethernet.ts';
 import * as ipv4 from '../../codecs/ipv4.ts';
 import * as ipv6 from '../../codecs/ipv6.ts';
@@ -18,6 +18,7 @@ import * as vlan from '../../codecs/vlan.ts';
 import { GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, type Packet } from '../core/packet.ts';
 import { MAX_HEADERS } from '../core/segmenter.ts';
 import { CHECKSUM, TSO4, TSO6, USO } from '../io/port.ts';
+import * as same from './same-headers.ts';
 
 /** The most VLAN tags that are stepped over. */
 const MAX_TAGS = 2;
@@ -30,8 +31,6 @@ const MAX_DATAGRAMS = 64;
 const IP4_PLAIN = 0x4500;
 /** DF in the 16 bits that tell of fragments. */
 const IP4_DF = ipv4.DF << 13;
-/** PSH in the 32 bits with data offset, flags and window. */
-const PSH_BIT = tcp.PSH << 16;
 
 export class Run {
   /** Where the first piece lies, with the headers of all; null while there is no run. */
@@ -113,15 +112,7 @@ export class Run {
     if (!this.#tcp && this.count === MAX_DATAGRAMS) return false;
     const w = this.p!.view;
     const from = this.at;
-    if (!same(w, from, v, at, this.#ip)) return false;
-    const ip = at + this.#ip;
-    if (!(this.#v4 ? this.#same4(w, from + this.#ip, v, ip, end) : same6(w, from + this.#ip, v, ip, end))) {
-      return false;
-    }
-    const l4 = at + this.#l4;
-    if (!(this.#tcp ? this.#sameTcp(w, from + this.#l4, v, l4) : sameUdp(w, from + this.#l4, v, l4, end))) {
-      return false;
-    }
+    if (!this.#same(w, from, v, at, end)) return false;
     if (!this.#verified) {
       // The first piece may be followed by another only now that it is known to be right.
       this.#verified = this.#open = this.#right(w, from, from + this.headers + this.#size);
@@ -219,33 +210,18 @@ export class Run {
     return protocol === udp.PROTOCOL && (this.#kinds & USO) !== 0;
   }
 
-  /** Whether an IPv4 header is equal to that of the first piece, but for lengths, checksum and identification. */
-  #same4(w: DataView, from: number, v: DataView, ip: number, end: number): boolean {
-    const first = v.getInt32(ip);
-    const second = v.getInt32(ip + 4);
-    const other = w.getInt32(from + 4);
-    return (
-      (first & 0xffff) === end - ip &&
-      (first ^ w.getInt32(from)) >>> 16 === 0 &&
-      ((second ^ other) & 0xffff) === 0 &&
-      ((second & IP4_DF) !== 0 || second >>> 16 === ((other >>> 16) + this.count) % 0x10000) &&
-      (v.getInt32(ip + 8) ^ w.getInt32(from + 8)) >>> 16 === 0 &&
-      v.getInt32(ip + 12) === w.getInt32(from + 12) &&
-      v.getInt32(ip + 16) === w.getInt32(from + 16)
-    );
-  }
-
-  /** Whether a TCP header is equal to that of the first piece, but for PSH, and next in sequence. */
-  #sameTcp(w: DataView, from: number, v: DataView, l4: number): boolean {
-    return (
-      v.getInt32(l4) === w.getInt32(from) &&
-      v.getInt32(l4 + 4) === ((w.getInt32(from + 4) + this.#payload) | 0) &&
-      v.getInt32(l4 + 8) === w.getInt32(from + 8) &&
-      ((v.getInt32(l4 + 12) ^ w.getInt32(from + 12)) & ~PSH_BIT) === 0 &&
-      v.getUint16(l4 + 18) === w.getUint16(from + 18) &&
-      (this.headers - this.#l4 === tcp.SIZE ||
-        same(w, from + tcp.SIZE, v, l4 + tcp.SIZE, this.headers - this.#l4 - tcp.SIZE))
-    );
+  /** Whether the headers of a piece are those of the next one. */
+  #same(w: DataView, from: number, v: DataView, at: number, end: number): boolean {
+    const ip = this.#ip;
+    const l4 = this.#l4;
+    if (!same.bytes(w, from, v, at, ip)) return false;
+    const sameIp = this.#v4
+      ? same.ipv4(w, from + ip, v, at + ip, end, this.count)
+      : same.ipv6(w, from + ip, v, at + ip, end);
+    if (!sameIp) return false;
+    return this.#tcp
+      ? same.tcp(w, from + l4, v, at + l4, this.headers - l4, this.#payload)
+      : same.udp(w, from + l4, v, at + l4, end);
   }
 
   /**
@@ -265,27 +241,6 @@ export class Run {
   }
 }
 
-/** Whether `bytes` bytes, 4 or more, are equal. The last word may overlap the one before. */
-function same(w: DataView, from: number, v: DataView, at: number, bytes: number): boolean {
-  const last = bytes - 4;
-  for (let i = 0; i < last; i += 4) if (v.getInt32(at + i) !== w.getInt32(from + i)) return false;
-  return v.getInt32(at + last) === w.getInt32(from + last);
-}
-
-function same6(w: DataView, from: number, v: DataView, ip: number, end: number): boolean {
-  const second = v.getInt32(ip + 4);
-  return (
-    second >>> 16 === end - ip - ipv6.SIZE &&
-    ((second ^ w.getInt32(from + 4)) & 0xffff) === 0 &&
-    v.getInt32(ip) === w.getInt32(from) &&
-    same(w, from + ipv6.SRC, v, ip + ipv6.SRC, ipv6.SIZE - ipv6.SRC)
-  );
-}
-
-function sameUdp(w: DataView, from: number, v: DataView, l4: number, end: number): boolean {
-  return v.getInt32(l4) === w.getInt32(from) && udp.length(v, l4) === end - l4;
-}
-
 /** Whether a TCP segment can be followed by another: a whole header, ACK alone, reserved bits clear. */
 function mayFollow(v: DataView, l4: number): boolean {
   return tcp.headerLength(v, l4) >= tcp.SIZE && (v.getUint16(l4 + 12) & 0xfff) === tcp.ACK;
@@ -293,10 +248,4 @@ function mayFollow(v: DataView, l4: number): boolean {
 
 function halves(v: DataView, at: number): number {
   return v.getUint16(at) + v.getUint16(at + 2);
-}
-
-/** The sum (0..0xffff) of a sum that is not folded, of 31 bits. */
-function fold(s: number): number {
-  const once = (s & 0xffff) + (s >>> 16);
-  return (once & 0xffff) + (once >>> 16);
 }

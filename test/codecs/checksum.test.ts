@@ -60,6 +60,12 @@ t.test(`sums add up where the first ends on an even byte, seed ${seed}`, async (
   t.equal(checksum.add(0xffff, 1), 1);
 });
 
+t.test('words added up plainly are folded', async (t) => {
+  for (const n of [0, 1, 0xffff, 0x10000, 0x1ffff, 0x12345678, 0x7fff8000, 0x7fffffff]) {
+    t.equal(checksum.fold(n), n === 0 ? 0 : n % 0xffff || 0xffff, `${n}`);
+  }
+});
+
 t.test('a computed 0 where 0 means none', async (t) => {
   t.equal(checksum.finish(0xffff), 0);
   t.equal(checksum.finishNonZero(0xffff), 0xffff);
