@@ -212,8 +212,11 @@ abstract class TunTap implements Port {
         continue;
       }
       bytes += n;
-      const p = landing.take(0, n, this.stats);
-      if (p === null) continue;
+      const p = landing.take(0, n);
+      if (p === null) {
+        this.stats.lost(drops.POOL_DRY);
+        continue;
+      }
       if (!vnet.read(p)) {
         this.stats.drop(p, drops.MALFORMED);
         continue;

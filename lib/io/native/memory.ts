@@ -2,9 +2,8 @@
  * Packets as native calls see them: lists of pieces of memory (struct iovec, linux/uio.h) to receive into and to
  * send from. Payload is never copied: what a super-frame left lying in pieces is sent from there.
  */
-import * as drops from '../../core/drop.ts';
 import { GSO_NONE, HEADROOM, type Packet, segments, TAILROOM } from '../../core/packet.ts';
-import type { PortHost, PortStats } from '../port.ts';
+import type { PortHost } from '../port.ts';
 import { libc } from './libc.ts';
 import type { Slab } from './slab.ts';
 
@@ -139,16 +138,12 @@ export class Landing {
     else this.iovecs.set(2 * i + 1, p, from + this.#room, p.bytes.length - TAILROOM - from - this.#room);
   }
 
-  /** The packet that holds the `bytes` bytes received at place `i`, `lead` included; null, counted, where none
-   * was free. */
-  take(i: number, bytes: number, stats: PortStats): Packet | null {
+  /** The packet that holds the `bytes` bytes received at place `i`, `lead` included; null where none was free. */
+  take(i: number, bytes: number): Packet | null {
     const small = this.#small[i];
     const fits = bytes <= this.#room;
     const p = fits ? small : this.#jumbo[i];
-    if (p === null || small === null) {
-      stats.lost(drops.POOL_DRY);
-      return null;
-    }
+    if (p === null || small === null) return null;
     if (fits) this.#small[i] = null;
     else {
       this.#jumbo[i] = null;

@@ -91,6 +91,7 @@ export class Poller implements Poll {
     this.#libc.epollWaitAsync(this.#epoll, this.#at[1], MOST, PATIENCE, (_error, n) => {
       this.#armed = false;
       if (this.#wakes.size === 0 && !this.#lent) this.close();
+      // An interruption may be meant for descriptors that are gone, while others were added.
       else if (n <= 0 || this.#tell(this.#armedEvents, n)) this.arm();
     });
   }

@@ -21,23 +21,27 @@ const known = new Map<4 | 6, boolean>();
 export function trainsAreWhole(family: 4 | 6): boolean {
   const before = known.get(family);
   if (before !== undefined) return before;
-  const native = libc();
+  const whole = testTrains(family, libc());
+  if (whole !== null) known.set(family, whole);
+  return whole ?? true;
+}
+
+/** Whether a train arrives as it was sent, by the calls that are given; null where nothing can be sent here. */
+export function testTrains(family: 4 | 6, native: Libc): boolean | null {
   const address = parse(LOOPBACK[family]);
   const fds: number[] = [];
   try {
     const options = { address, port: 0, receiveBuffer: 1 << 16, sendBuffer: 1 << 16, gro: false };
-    fds.push(openUdp(options), openUdp(options));
-    const whole = exchange(native, fds[0], fds[1], family);
-    if (whole !== null) known.set(family, whole);
-    return whole ?? true;
+    fds.push(openUdp(options, native), openUdp(options, native));
+    return exchange(native, fds[0], fds[1], family);
   } catch {
-    return true; // not even a socket: there is no such address here
+    return null; // not even a socket: there is no such address here
   } finally {
     for (const fd of fds) native.close(fd);
   }
 }
 
-/** Sends a train from one socket to the other, and compares; null where nothing can be sent here. */
+/** Sends a train from one socket to the other, and compares. */
 function exchange(native: Libc, from: number, to: number, family: 4 | 6): boolean | null {
   const slab = new Slab(Messages.size(1) + IOVEC + SOCKADDR + DATAGRAMS * BYTES + 64);
   const iovecs = new Iovecs(slab, 1);

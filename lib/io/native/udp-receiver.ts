@@ -95,32 +95,39 @@ export class UdpReceiver {
   /** Adds what message `i` holds to the batch, or drops it; returns its bytes. */
   #take(i: number, batch: Batch): number {
     const bytes = this.#messages.length(i);
-    const p = this.#landing.take(i, bytes, this.#stats);
-    if (p === null) return bytes;
-    const size = this.#note(i, p, bytes);
+    const size = this.#trainSize(i, bytes);
     const datagrams = size === 0 ? 1 : Math.ceil(bytes / size);
-    if (p.peer === NONE || this.#messages.truncated(i)) {
-      this.#stats.lost(p.peer === NONE ? drops.UNKNOWN_PEER : drops.TOO_BIG, datagrams);
+    const peer = sockaddr.peerOf(this.#slab, this.#messages.name(i), this.#peers);
+    const p = this.#landing.take(i, bytes);
+    if (p === null) {
+      this.#stats.lost(peer === NONE ? drops.UNKNOWN_PEER : drops.POOL_DRY, datagrams);
+      return bytes;
+    }
+    if (peer === NONE || this.#messages.truncated(i)) {
+      this.#stats.lost(peer === NONE ? drops.UNKNOWN_PEER : drops.TOO_BIG, datagrams);
       p.pool.give(p);
       return bytes;
     }
+    this.#note(i, p, peer, size);
     this.#stats.received(bytes, datagrams);
     batch.add(p);
     return bytes;
   }
 
-  /** Notes on a packet what its message says beside the payload; returns the bytes of a train's datagram, or 0. */
-  #note(i: number, p: Packet, bytes: number): number {
-    const { view } = this.#slab;
-    const messages = this.#messages;
-    p.peer = sockaddr.peerOf(this.#slab, messages.name(i), this.#peers);
-    const tos = messages.control(i, this.#tosLevel, this.#tosType);
-    if (tos >= 0) p.tos = view.getUint8(tos);
-    const gro = messages.control(i, c.IPPROTO_UDP, c.UDP_GRO);
-    const size = gro < 0 ? 0 : view.getInt32(gro, true);
-    if (size <= 0 || size >= bytes) return 0;
+  /** Bytes of a datagram where message `i` is a train, or 0. */
+  #trainSize(i: number, bytes: number): number {
+    const gro = this.#messages.control(i, c.IPPROTO_UDP, c.UDP_GRO);
+    const size = gro < 0 ? 0 : this.#slab.view.getInt32(gro, true);
+    return size > 0 && size < bytes ? size : 0;
+  }
+
+  /** Notes on a packet what its message says beside the payload. */
+  #note(i: number, p: Packet, peer: number, size: number): void {
+    p.peer = peer;
+    const tos = this.#messages.control(i, this.#tosLevel, this.#tosType);
+    if (tos >= 0) p.tos = this.#slab.view.getUint8(tos);
+    if (size === 0) return;
     p.gsoType = GSO_UDP_L4;
     p.gsoSize = size;
-    return size;
   }
 }

@@ -7,6 +7,7 @@ import { nameOf, portError, textOf } from './errors.ts';
 import { type Libc, libc } from './libc.ts';
 import { Slab } from './slab.ts';
 import * as sockaddr from './sockaddr.ts';
+import { buffer, setter } from './socket-options.ts';
 
 export interface SocketOptions {
   readonly address: Ip;
@@ -20,8 +21,7 @@ export interface SocketOptions {
 }
 
 /** Opens and binds a socket, and returns its descriptor. Throws a PortError. */
-export function openUdp(options: SocketOptions): number {
-  const native = libc();
+export function openUdp(options: SocketOptions, native = libc()): number {
   const { family } = options.address;
   const type = c.SOCK_DGRAM | c.SOCK_NONBLOCK | c.SOCK_CLOEXEC;
   const fd = native.socket(family === 4 ? c.AF_INET : c.AF_INET6, type, 0);
@@ -52,22 +52,6 @@ function configure(native: Libc, fd: number, options: SocketOptions): void {
     set(c.IPPROTO_IPV6, c.IPV6_RECVTCLASS, 1);
     set(c.IPPROTO_IPV6, c.IPV6_MTU_DISCOVER, c.IP_PMTUDISC_DO);
   }
-}
-
-/** Sets an integer option and says whether the kernel took it. */
-export type Setter = (level: number, option: number, value: number) => boolean;
-
-export function setter(native: Libc, fd: number): Setter {
-  const slab = new Slab(128);
-  return (level, option, value) => {
-    slab.view.setInt32(0, value, true);
-    return native.setsockopt(fd, level, option, slab.address(0), 4) === 0;
-  };
-}
-
-/** Asks for a buffer beyond the system's limit, and without the privilege for as much as it allows. */
-export function buffer(set: Setter, force: number, ask: number, bytes: number): void {
-  if (bytes > 0 && !set(c.SOL_SOCKET, force, bytes)) set(c.SOL_SOCKET, ask, bytes);
 }
 
 /** The port that a socket is bound to. */
