@@ -3,6 +3,10 @@
  * taken away at its end whatever happened, with every process in them.
  */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { CLONE_NEWNET, O_CLOEXEC, O_RDONLY } from '../../lib/io/native/constants.ts';
+import { libc } from '../../lib/io/native/libc.ts';
+import { inNamespace } from '../../lib/io/native/link.ts';
 
 /** Who calls back at the end: a test, for one. */
 export interface Owner {
@@ -24,6 +28,13 @@ export class Namespaces {
     this.#names.set(name, real);
     sh(`ip netns add ${real}`);
     this.run(name, 'ip link set lo up');
+  }
+
+  /** Makes a namespace whose devices say nothing by themselves, as IPv6 would, and returns its real name. */
+  addQuiet(name: string): string {
+    this.add(name);
+    this.run(name, 'sh -c "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6"');
+    return this.real(name);
   }
 
   /** The system's name of a namespace. */
@@ -83,6 +94,35 @@ export class Namespaces {
     }
     this.#names.clear();
   }
+}
+
+/** Runs what opens sockets in a namespace: it may wait for promises, but for nothing else that takes its time. */
+export async function within<T>(namespace: string, work: () => Promise<T>): Promise<T> {
+  const native = libc();
+  const enter = (path: string) => {
+    const fd = native.open(path, O_RDONLY | O_CLOEXEC);
+    return () => void [native.setns(fd, CLONE_NEWNET), native.close(fd)];
+  };
+  const leave = enter('/proc/thread-self/ns/net');
+  enter(`/run/netns/${namespace}`)();
+  try {
+    return await work();
+  } finally {
+    leave();
+  }
+}
+
+/** Counters of a device in a namespace, by their names in /proc/net/dev: `rx.packets` or `tx.drop`. */
+export function deviceCounters(namespace: string, device: string): Record<string, number> {
+  const text = inNamespace(namespace, () => readFileSync('/proc/thread-self/net/dev', 'latin1'));
+  const line = text.split('\n').find((line) => line.trim().startsWith(`${device}:`));
+  const numbers = (line ?? '').split(':')[1]?.trim().split(/\s+/).map(Number) ?? [];
+  const names = text.split('\n')[1].split('|').slice(1);
+  const [rx, tx] = names.map((half) => half.trim().split(/\s+/));
+  return Object.fromEntries([
+    ...rx.map((name, i) => [`rx.${name}`, numbers[i] ?? 0]),
+    ...tx.map((name, i) => [`tx.${name}`, numbers[rx.length + i] ?? 0]),
+  ]);
 }
 
 function kill(pid: number): void {

@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import type { Test } from 'tap';
+import { libc } from '../../lib/io/native/libc.ts';
 
 /** Skips the rest of a test (return after it), or fails it under CI=true. */
 export function skip(t: Test, reason: string): void {
@@ -21,4 +22,14 @@ export function noNamespaces(): string | null {
   if (process.platform !== 'linux') return 'network namespaces need Linux';
   if (process.getuid?.() !== 0) return 'network namespaces need root';
   return has('ip') ? null : 'iproute2 is not installed';
+}
+
+/** Why native code cannot be called here, or null where it can. */
+export function noNative(): string | null {
+  try {
+    libc();
+    return null;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }

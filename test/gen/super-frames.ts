@@ -149,8 +149,7 @@ export function putSuper(p: Packet, flow: Flow, gap = 0): Packet {
   p.gsoSize = flow.size;
   p.hdrLen = headers;
   p.gap = gap;
-  p.csumStart = HEADROOM + transportOf(flow);
-  p.csumOffset = flow.protocol === udp.PROTOCOL ? 6 : 16;
+  notePartial(p, flow);
   return p;
 }
 
@@ -166,6 +165,18 @@ export function putTrain(p: Packet, datagrams: readonly Uint8Array[], gap = 0): 
   p.gsoSize = datagrams[0].length;
   p.gap = gap;
   return p;
+}
+
+/** Leaves the checksum of a packet that is one frame of a flow to be completed. */
+export function setPartial(p: Packet, flow: Flow): void {
+  const frame = p.frame();
+  setChecksum(flow, frame, pseudoOf(flow, frame));
+  notePartial(p, flow);
+}
+
+function notePartial(p: Packet, flow: Flow): void {
+  p.csumStart = p.start + transportOf(flow);
+  p.csumOffset = flow.protocol === udp.PROTOCOL ? 6 : 16;
 }
 
 /** One frame of the flow: segment `i`, or with the payload of all the super-frame. Its checksum is 0. */

@@ -7,55 +7,9 @@ import * as drops from '../../../lib/core/drop.ts';
 import type { PortHost } from '../../../lib/io/port.ts';
 import { type UdpOptions, UdpPort } from '../../../lib/io/udp.ts';
 import { testContext, testHost } from '../../gen/context.ts';
+import { FarSocket, hasIpv6, once, turn, until } from '../../gen/far-socket.ts';
 import { skip } from '../../gen/skip.ts';
 import { type Bench, FarPort, portConformance, type Rig } from './conformance.ts';
-
-/** A socket that is nobody of ours: what a far host would be. */
-class Far {
-  readonly #socket: dgram.Socket;
-  #got: { frame: Uint8Array; port: number }[] = [];
-
-  constructor(socket: dgram.Socket) {
-    this.#socket = socket;
-    socket.on('message', (frame, from) => this.#got.push({ frame, port: from.port }));
-  }
-
-  static async at(address: string): Promise<Far> {
-    const socket = dgram.createSocket(address.includes(':') ? 'udp6' : 'udp4');
-    await new Promise<void>((resolve, reject) => {
-      socket.once('error', reject);
-      socket.bind(0, address, resolve);
-    });
-    return new Far(socket);
-  }
-
-  get port(): number {
-    return this.#socket.address().port;
-  }
-
-  /** Sends a few at a time, so that no kernel's buffer overflows. */
-  async deliver(frames: readonly Uint8Array[], to: { address: string; port: number }): Promise<void> {
-    for (const [i, frame] of frames.entries()) {
-      await new Promise((resolve) => this.#socket.send(frame, to.port, to.address, resolve));
-      if (i % 32 === 31) await turn();
-    }
-  }
-
-  collect(): { frame: Uint8Array; port: number }[] {
-    return this.#got.splice(0);
-  }
-
-  close(): Promise<void> {
-    return new Promise((resolve) => this.#socket.close(resolve));
-  }
-}
-
-const turn = () => new Promise((resolve) => setImmediate(resolve));
-
-/** Turns of the event loop until something is so; what is not after many, the assertions tell. */
-async function until(done: () => boolean): Promise<void> {
-  for (let i = 0; i < 20_000 && !done(); i++) await turn();
-}
 
 /** Runs `body` and returns its value beside the sockets that were made meanwhile. */
 async function spied<T>(body: () => Promise<T>): Promise<[T, dgram.Socket[]]> {
@@ -76,7 +30,7 @@ const rig =
   (options: UdpOptions, farAddress: string) =>
   async (_bench: Bench): Promise<Rig> => {
     const port = new UdpPort({ port: 0, capacity: 256, ...options });
-    const far = await Far.at(farAddress);
+    const far = await FarSocket.at(farAddress);
     port.peers.set({ address: parse(farAddress), port: far.port });
     let sockets: dgram.Socket[] = [];
     const open = port.open.bind(port);
@@ -92,21 +46,11 @@ const rig =
     };
   };
 
-function once(close: () => Promise<void>): () => Promise<void> {
-  let done: Promise<void> | null = null;
-  return () => (done ??= close());
-}
-
-const hasIpv6 = await Far.at('::1').then(
-  (far) => far.close().then(() => true),
-  () => false,
-);
-
 portConformance(t, 'udp', rig({ address: '127.0.0.1' }, '127.0.0.2'), { paced: true });
 portConformance(t, 'udp, one socket', rig({ address: '127.0.0.1', sourcePorts: 1 }, '127.0.0.2'), {
   paced: true,
 });
-if (hasIpv6) portConformance(t, 'udp over IPv6', rig({ address: '::1' }, '::1'), { paced: true });
+if (await hasIpv6()) portConformance(t, 'udp over IPv6', rig({ address: '::1' }, '::1'), { paced: true });
 else t.test('udp over IPv6', async (t) => skip(t, 'this machine has no ::1'));
 
 /** A port at 127.0.0.1 and a far socket at 127.0.0.2 that is its peer 0. */
@@ -114,7 +58,7 @@ async function stand(t: Test, options: Partial<UdpOptions> = {}) {
   const context = testContext({ count: 512 });
   const host: PortHost = testHost(context);
   const port = new UdpPort({ address: '127.0.0.1', port: 0, ...options });
-  const far = await Far.at('127.0.0.2');
+  const far = await FarSocket.at('127.0.0.2');
   port.peers.set({ address: parse('127.0.0.2'), port: far.port });
   const [, sockets] = await spied(() => port.open(host));
   t.teardown(async () => {
@@ -161,7 +105,7 @@ t.test('one source port is the listening port', async (t) => {
 
 t.test('only peers are received from, whatever their source port', async (t) => {
   const { context, port } = await stand(t);
-  const [stranger, second] = [await Far.at('127.0.0.3'), await Far.at('127.0.0.2')];
+  const [stranger, second] = [await FarSocket.at('127.0.0.3'), await FarSocket.at('127.0.0.2')];
   await stranger.deliver([new Uint8Array(30), new Uint8Array(30)], port);
   await until(() => port.stats.dropped >= 2);
   t.equal(port.stats.droppedFor(drops.UNKNOWN_PEER), 2);
@@ -198,7 +142,7 @@ t.test('a datagram that no packet holds is dropped', async (t) => {
 
 t.test('a peer that moves to another UDP port is found there', async (t) => {
   const { context, port } = await stand(t);
-  const moved = await Far.at('127.0.0.2');
+  const moved = await FarSocket.at('127.0.0.2');
   port.peers.set({ address: parse('127.0.0.2'), port: moved.port });
   new FarPort(port, context).deliver([new Uint8Array(33)]);
   let got = 0;
