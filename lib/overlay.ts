@@ -24,10 +24,9 @@ import { chooseProvider } from '../crypto/choose.ts';
 import { INBOUND_PER_PEER } from '../crypto/keyring.ts';
 import { Sad } from '../crypto/sad.ts';
 import { type Context, createContext } from './core/context.ts';
-import { DROPS } from './core/drop.ts';
-import { Engine, type Steppable } from './core/engine.ts';
+import { Engine, type RunOptions, type Steppable } from './core/engine.ts';
 import type { Port } from './io/port.ts';
-import { UdpPort } from './io/udp.ts';
+import { type UdpOptions, UdpPort } from './io/udp.ts';
 import { compile, type EspParts } from './overlay/compile.ts';
 import { check, type OverlayConfig, type Wanted, type WantedLocal } from './overlay/config.ts';
 import { Intent } from './overlay/intent.ts';
@@ -53,6 +52,8 @@ export interface OverlayParts extends Partial<Context> {
   readonly macs?: number;
   /** IP addresses that can be answered for. Default 65536. */
   readonly neighbors?: number;
+  /** Makes the sockets that the description does not give ports for. Default: {@link UdpPort}. */
+  readonly socket?: (options: UdpOptions) => Port;
   /** Milliseconds after which a MAC address that is not seen is forgotten, 10,000..1,000,000,000. Default 300,000. */
   readonly ageing?: number;
 }
@@ -109,12 +110,12 @@ export class Overlay implements Steppable {
     });
     this.neighbors = new NeighborTable({ capacity: parts.neighbors ?? 65536, seed: this.#seed });
     const { local } = this.#wanted;
-    this.#underlay = local.underlay ?? socket(local, local.port, 'udp');
+    const make = parts.socket ?? ((options) => new UdpPort(options));
+    const socket = (port: number, name: string) => make(socketOptions(local, port, name));
+    this.#underlay = local.underlay ?? socket(local.port, 'udp');
     this.peers = this.#underlay.peers ?? new VtepTable();
-    this.#espUnderlay = local.esp && (local.esp.underlay ?? socket(local, local.esp.port, 'esp'));
-    this.#espControl = local.esp?.apart
-      ? (local.esp.control ?? socket(local, local.esp.port, 'esp-control'))
-      : null;
+    this.#espUnderlay = local.esp && (local.esp.underlay ?? socket(local.esp.port, 'esp'));
+    this.#espControl = local.esp?.apart ? (local.esp.control ?? socket(local.esp.port, 'esp-control')) : null;
     // A port that shows addresses has no table of its own: it takes that of the port which does not.
     this.espPeers = (this.#espControl ?? this.#espUnderlay)?.peers ?? new VtepTable();
     this.#intent = new Intent(this.fdb, this.neighbors, this.peers, this.espPeers);
@@ -141,10 +142,10 @@ export class Overlay implements Steppable {
     this.#open = true;
   }
 
-  /** Opens the ports and runs on the event loop of this thread. Rejects with a PortError. */
-  async start(): Promise<void> {
+  /** Opens the ports and runs on this thread. Rejects with a PortError. */
+  async start(options: RunOptions = {}): Promise<void> {
     await this.open();
-    this.engine.start();
+    this.engine.start(options);
   }
 
   /** One breath; see {@link Engine.step}. */
@@ -180,13 +181,7 @@ export class Overlay implements Steppable {
 
   /** How many packets died, by reason, everywhere in this overlay. */
   drops(): Record<string, number> {
-    const out: Record<string, number> = {};
-    const blocks = Object.values(this.counters());
-    for (const { name } of DROPS) {
-      const n = blocks.reduce((sum, block) => sum + (block[`drop.${name}`] ?? 0), 0);
-      if (n > 0) out[name] = n;
-    }
-    return out;
+    return this.context.counters.drops();
   }
 
   /** The remotes of encrypted networks, and whether packets can go to them. */
@@ -259,13 +254,8 @@ export class Overlay implements Steppable {
 }
 
 /** The UDP socket of this host on a port. */
-function socket({ address, mtu }: WantedLocal, port: number, name: string): UdpPort {
-  return new UdpPort({
-    address: ip.format(address),
-    port,
-    name,
-    mtu: mtu - (address.family === 4 ? 28 : 48),
-  });
+function socketOptions({ address, mtu }: WantedLocal, port: number, name: string): UdpOptions {
+  return { address: ip.format(address), port, name, mtu: mtu - (address.family === 4 ? 28 : 48) };
 }
 
 function checkSameLocal(now: Wanted, wanted: Wanted): void {

@@ -6,7 +6,7 @@ import type { Drop } from './drop.ts';
 import { type Log, silent } from './log.ts';
 import type { Packet } from './packet.ts';
 import type { Poll } from './poll.ts';
-import { JUMBO_SLOT, Pool, SLOT } from './pool.ts';
+import { atLeast, JUMBO_SLOT, Pool, SLOT } from './pool.ts';
 import { Random } from './random.ts';
 
 export interface Context {
@@ -23,15 +23,15 @@ export interface Context {
   onDrop: ((p: Packet, reason: Drop, where: string) => void) | null;
 }
 
-/** Packets, and super-frames, that can be under way at once: 8 and 16 MiB, of which pages that nobody touches
- * cost nothing. */
+/** Packets, and super-frames, that can be under way at once by default: 8 and 16 MiB, of which pages that nobody
+ * touches cost nothing. */
 const PACKETS = 4096;
 const JUMBOS = 256;
 
 /** A context from the parts that are given and defaults for the others: real time, seeded by the clock. */
 export function createContext(parts: Partial<Context> = {}): Context {
   const clock = parts.clock ?? new RealClock();
-  const { pool, jumbo } = pools(parts);
+  const { pool, jumbo } = given(parts);
   return {
     clock,
     pool,
@@ -44,19 +44,22 @@ export function createContext(parts: Partial<Context> = {}): Context {
   };
 }
 
-/** Both pools in one memory, where neither is given: copying from one to the other is fastest then. */
-function pools({ pool, jumbo }: Partial<Context>): Pick<Context, 'pool' | 'jumbo'> {
-  if (pool !== undefined || jumbo !== undefined) {
-    return {
-      pool: pool ?? new Pool({ count: PACKETS }),
-      jumbo: jumbo ?? new Pool({ count: JUMBOS, slot: JUMBO_SLOT }),
-    };
-  }
-  const at = PACKETS * SLOT;
-  const memory = new ArrayBuffer(at + JUMBOS * JUMBO_SLOT);
+function given({ pool, jumbo }: Partial<Context>): Pick<Context, 'pool' | 'jumbo'> {
+  if (pool === undefined && jumbo === undefined) return makePools();
   return {
-    pool: new Pool({ count: PACKETS, memory }),
-    jumbo: new Pool({ count: JUMBOS, slot: JUMBO_SLOT, memory, at }),
+    pool: pool ?? new Pool({ count: PACKETS }),
+    jumbo: jumbo ?? new Pool({ count: JUMBOS, slot: JUMBO_SLOT }),
+  };
+}
+
+/** Both pools in one memory: copying from one to the other is fastest then. Throws a RangeError for a count that is
+ * none. */
+export function makePools(packets = PACKETS, jumbos = JUMBOS): Pick<Context, 'pool' | 'jumbo'> {
+  const at = atLeast('packets', packets, 1) * SLOT;
+  const memory = new ArrayBuffer(at + atLeast('jumbos', jumbos, 1) * JUMBO_SLOT);
+  return {
+    pool: new Pool({ count: packets, memory }),
+    jumbo: new Pool({ count: jumbos, slot: JUMBO_SLOT, memory, at }),
   };
 }
 

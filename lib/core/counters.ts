@@ -6,6 +6,8 @@
  * memory; `directory()` tells another thread which index means what.
  */
 
+import { DROPS } from './drop.ts';
+
 /** How many counters there is room for by default: 4 MiB of memory, which is 10,000 ports and as many elements
  * as an overlay has. Pages that are never touched cost nothing. */
 const ROOM = 524288;
@@ -17,6 +19,7 @@ export class Counters {
   readonly #blocks = new Map<string, Block[]>();
   readonly #free = new Map<number, number[]>();
   #next = 0;
+  #version = 0;
 
   /** `memory` holds the counters; another thread gives it to a Float64Array of its own. */
   constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(ROOM * 8)) {
@@ -35,6 +38,7 @@ export class Counters {
       block.owners++;
       return block.at;
     }
+    this.#version++;
     const at = this.#free.get(names.length)?.pop() ?? this.#extend(owner, names.length);
     this.values.fill(0, at, at + names.length);
     this.#blocks.set(owner, [...own, { at, names, owners: 1 }]);
@@ -46,6 +50,7 @@ export class Counters {
     const own = this.#blocks.get(owner) ?? [];
     const block = own.find((block) => block.at === at);
     if (block === undefined || --block.owners > 0) return;
+    this.#version++;
     const rest = own.filter((other) => other !== block);
     if (rest.length > 0) this.#blocks.set(owner, rest);
     else this.#blocks.delete(owner);
@@ -91,6 +96,33 @@ export class Counters {
     return out;
   }
 
+  /** How many packets died, by reason, everywhere. */
+  drops(): Record<string, number> {
+    const out: Record<string, number> = {};
+    const blocks = Object.values(this.snapshot());
+    for (const { name } of DROPS) {
+      const n = blocks.reduce((sum, block) => sum + (block[`drop.${name}`] ?? 0), 0);
+      if (n > 0) out[name] = n;
+    }
+    return out;
+  }
+
+  /** Changes whenever blocks come or go. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** The block that each owner is read from. */
+  *blocks(): Generator<CounterBlock> {
+    for (const [owner, own] of this.#blocks) yield { owner, at: own.at(-1)!.at, names: own.at(-1)!.names };
+  }
+
+  /** Makes the owners' blocks, in memory that is another thread's, what they are there. */
+  mirror(blocks: Iterable<CounterBlock>, gone: Iterable<string>): void {
+    for (const owner of gone) this.#blocks.delete(owner);
+    for (const { owner, at, names } of blocks) this.#blocks.set(owner, [{ at, names, owners: 1 }]);
+  }
+
   /** Which index means what. */
   directory(): { owner: string; name: string; index: number }[] {
     return [...this.#blocks.keys()].flatMap((owner) => {
@@ -98,6 +130,14 @@ export class Counters {
       return names.map((name, i) => ({ owner, name, index: at + i }));
     });
   }
+}
+
+/** A run of counters. */
+export interface CounterBlock {
+  readonly owner: string;
+  /** Index of the first. */
+  readonly at: number;
+  readonly names: readonly string[];
 }
 
 interface Block {

@@ -27,6 +27,8 @@ const BREATHS_PER_TIME = 4;
 const BREATHS_PER_POLL = 2;
 /** The most breaths of a thread that is ours before the event loop gets its turn, whatever the clock says. */
 const MOST_BREATHS = 65536;
+/** The most milliseconds that are spent on what waits when an engine is to stop. */
+const DRAIN = 500;
 /** The most microseconds that the poll may be asked in vain. */
 const MOST_BUSY = 1_000_000;
 
@@ -126,6 +128,21 @@ export class Engine {
     if (this.#immediate !== null) clearImmediate(this.#immediate);
     this.#timer = null;
     this.#immediate = null;
+  }
+
+  /**
+   * Stops, and carries what waits in ports and queues to its end first: a batch at a time until nothing moves, for
+   * half a second at the most, because more may come all the while.
+   */
+  drain(): void {
+    this.stop();
+    const { clock, poll } = this.context;
+    clock.update();
+    const end = clock.now + DRAIN;
+    for (let i = 0; i < MOST_BREATHS && clock.now < end; i++) {
+      poll?.wait(0);
+      if (this.step() === 0 && this.graph.ready.length === 0) return;
+    }
   }
 
   /** Stops, and closes every port and element. */

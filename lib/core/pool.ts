@@ -22,7 +22,7 @@ export interface PoolOptions {
 }
 
 /** What a pool is asked for at construction and gets wrong is told by a RangeError that names the field. */
-function atLeast(field: string, value: number, least: number): number {
+export function atLeast(field: string, value: number, least: number): number {
   if (Number.isInteger(value) && value >= least) return value;
   throw new RangeError(`"${field}" expected an integer of at least ${least}, got ${value}`);
 }

@@ -54,6 +54,42 @@ export function libc(): Libc {
   return loaded;
 }
 
+/** Bits of descriptors that are noted, and the most of them. */
+let noted: Uint8Array | null = null;
+
+/**
+ * Notes in a bitmap which descriptors this thread has open: where a thread dies it cannot close them, and nobody else
+ * knows them. See {@link closeNoted}.
+ */
+export function noteDescriptors(bitmap: Uint8Array): void {
+  noted = bitmap;
+}
+
+/** Closes what is left of the descriptors that a thread noted. The thread must have ended. */
+export function closeNoted(bitmap: Uint8Array): void {
+  for (let fd = 0; fd < bitmap.length * 8; fd++) {
+    if ((bitmap[fd >> 3] & (1 << (fd & 7))) === 0) continue;
+    libc().close(fd);
+    bitmap[fd >> 3] &= ~(1 << (fd & 7));
+  }
+}
+
+/** The same call, whose descriptor is noted. */
+function opening<A extends readonly unknown[]>(call: (...args: A) => number): (...args: A) => number {
+  return (...args) => {
+    const fd = call(...args);
+    if (fd >= 0 && noted !== null) noted[fd >> 3] |= 1 << (fd & 7);
+    return fd;
+  };
+}
+
+function closing(call: (fd: number) => number): (fd: number) => number {
+  return (fd) => {
+    if (noted !== null) noted[fd >> 3] &= ~(1 << (fd & 7));
+    return call(fd);
+  };
+}
+
 function bind(): Libc {
   if (process.platform !== 'linux') {
     throw new PortError('NOT_SUPPORTED', `native ports need Linux, this is ${process.platform}`);
@@ -65,25 +101,25 @@ function bind(): Libc {
   const epollWait = library.func('epoll_wait', int, [int, p, int, int]);
   // What reads and writes returns fits 31 bits: none of ours is asked for more.
   return {
-    open: library.func('open', int, ['str', int]),
-    close: library.func('close', int, [int]),
+    open: opening(library.func('open', int, ['str', int])),
+    close: closing(library.func('close', int, [int])),
     read: library.func('read', int, [int, p, 'size_t']),
     write: library.func('write', int, [int, p, 'size_t']),
     readv: library.func('readv', int, [int, p, int]),
     writev: library.func('writev', int, [int, p, int]),
     ioctl: library.func('ioctl', int, [int, 'ulong', p]),
-    socket: library.func('socket', int, [int, int, int]),
+    socket: opening(library.func('socket', int, [int, int, int])),
     bind: library.func('bind', int, [int, p, 'uint']),
     getsockname: library.func('getsockname', int, [int, p, p]),
     setsockopt: library.func('setsockopt', int, [int, int, int, p, 'uint']),
     getsockopt: library.func('getsockopt', int, [int, int, int, p, p]),
     sendmmsg: library.func('sendmmsg', int, [int, p, 'uint', int]),
     recvmmsg: library.func('recvmmsg', int, [int, p, 'uint', int, p]),
-    epollCreate: library.func('epoll_create1', int, [int]),
+    epollCreate: opening(library.func('epoll_create1', int, [int])),
     epollControl: library.func('epoll_ctl', int, [int, int, int, p]),
     epollWait,
     epollWaitAsync: (fd, events, most, ms, done) => epollWait.async(fd, events, most, ms, done),
-    eventfd: library.func('eventfd', int, ['uint', int]),
+    eventfd: opening(library.func('eventfd', int, ['uint', int])),
     setns: library.func('setns', int, [int, int]),
     ifNameToIndex: library.func('if_nametoindex', 'uint', ['str']),
     errno: () => koffi.errno(),
