@@ -80,3 +80,10 @@ export {
 export { Fdb } from './tables/fdb.ts';
 export { NeighborTable } from './tables/neighbor.ts';
 export { VtepTable } from './tables/vtep.ts';
+export {
+  OverlayWorker,
+  type OverlayWorkerOptions,
+  type PortKind,
+  type PortSpec,
+  type WorkerConfig,
+} from './worker.ts';

@@ -15,7 +15,7 @@ import { isGroup } from '../../codecs/mac.ts';
 import type { Batch } from '../core/batch.ts';
 import { MALFORMED, RATE_LIMITED } from '../core/drop.ts';
 import { type Context, Element } from '../core/element.ts';
-import { GSO_NONE, NONE, type Packet } from '../core/packet.ts';
+import { NONE, type Packet, segments } from '../core/packet.ts';
 import type { Fdb } from '../tables/fdb.ts';
 import { Places } from '../tables/places.ts';
 
@@ -94,7 +94,7 @@ export class Meter extends Element {
     const gained = (now - this.#counted[index]) * this.#rate[index];
     const tokens = Math.min(this.#tokens[index] + gained, this.#burst[index]);
     const enough = tokens >= 1;
-    this.#tokens[index] = enough ? tokens - cost(p) : tokens;
+    this.#tokens[index] = enough ? tokens - segments(p) : tokens;
     this.#counted[index] = now;
     return enough;
   }
@@ -119,12 +119,6 @@ export class Meter extends Element {
     this.#tokens = tokens;
     this.#counted = counted;
   }
-}
-
-/** Frames that a packet stands for. */
-function cost(p: Packet): number {
-  if (p.gsoType === GSO_NONE || p.gsoSize <= 0) return 1;
-  return Math.max(1, Math.ceil((p.length - p.hdrLen) / p.gsoSize));
 }
 
 function burstOf(port: MeteredPort): number {

@@ -5,6 +5,7 @@
  */
 import type { LoggedKey } from '../../crypto/epoch.ts';
 import type { EspConfig, LocalConfig, NetworkConfig, OverlayConfig, PortConfig } from '../overlay/config.ts';
+import { check } from '../overlay/config.ts';
 import type { KeyChannel } from '../overlay/key-channel.ts';
 import type { PortSpec, SpecPorts } from './ports.ts';
 
@@ -30,6 +31,7 @@ export interface WorkerNetwork extends Omit<NetworkConfig, 'ports'> {
 }
 
 export interface WorkerPort extends Omit<PortConfig, 'port'> {
+  /** A TAP device's `mtu` is by default what the network has room for. */
   readonly port: PortSpec;
 }
 
@@ -57,13 +59,24 @@ export async function whole(config: WorkerConfig, ports: SpecPorts, behind: Behi
   const wanted: Record<string, unknown> = { ...config };
   if (isObject(local)) wanted.local = await wholeLocal(local as WorkerLocal, ports, behind);
   if (Array.isArray(networks)) {
+    const mtus = mtusOf(wanted as unknown as OverlayConfig);
     const lists: unknown[] = [];
-    for (const network of networks) {
-      lists.push(isObject(network) ? await withPorts(`networks[${lists.length}]`, network, ports) : network);
+    for (const [i, network] of networks.entries()) {
+      lists.push(isObject(network) ? await withPorts(`networks[${i}]`, network, ports, mtus[i]) : network);
     }
     wanted.networks = lists;
   }
   return wanted as unknown as OverlayConfig;
+}
+
+/** The largest IP packet inside of each network; none where the description is wrong, which others will tell. */
+function mtusOf(config: OverlayConfig): readonly number[] {
+  try {
+    const networks = config.networks.map((network) => ({ ...network, ports: [] }));
+    return check({ ...config, networks }).networks.map(({ mtu }) => mtu);
+  } catch {
+    return [];
+  }
 }
 
 async function wholeLocal(
@@ -89,11 +102,13 @@ async function withPorts(
   path: string,
   network: WorkerNetwork,
   known: SpecPorts,
+  mtu: number | undefined,
 ): Promise<Record<string, unknown>> {
   if (!Array.isArray(network.ports)) return { ...network };
   const ports: unknown[] = [];
   for (const entry of network.ports as readonly WorkerPort[]) {
-    const port = isObject(entry) ? entry.port : undefined;
+    let port = isObject(entry) ? entry.port : undefined;
+    if (port?.kind === 'tap' && port.mtu === undefined && mtu !== undefined) port = { ...port, mtu };
     ports.push({ ...entry, port: await known.port(`${path}.ports[${ports.length}].port`, port) });
   }
   return { ...network, ports };
