@@ -15,7 +15,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import ts from 'typescript';
 import { fromHex } from '../../codecs/bytes.ts';
-import { skip } from '../gen/skip.ts';
+import { noNamespaces, skip } from '../gen/skip.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
@@ -70,13 +70,21 @@ async function run(name: string, ...args: string[]): Promise<string> {
   return stdout;
 }
 
+/** Runs a snippet in a network namespace of its own. */
+async function runApart(name: string): Promise<string> {
+  const command = 'ip link set lo up && exec "$0" "$1"';
+  const args = ['-n', 'sh', '-c', command, process.execPath, join(folder, `${name}.mjs`)];
+  const env = { ...process.env, NODE_OPTIONS: '' };
+  return (await promisify(execFile)('unshare', args, { cwd: folder, timeout: 60_000, env })).stdout;
+}
+
 t.test('the snippets of the README', async (t) => {
   if (!existsSync(join(ROOT, 'dist/lib/index.js'))) {
     skip(t, 'the package is not built: npm run build');
     return;
   }
   const all = snippets();
-  t.same([...all.keys()], ['overlay', 'capture']);
+  t.same([...all.keys()], ['overlay', 'capture', 'worker']);
   const lines = [...all.values()].map((code) => code.trim().split('\n').length);
   t.same(
     lines.filter((n) => n > 12),
@@ -97,6 +105,10 @@ t.test('the snippets of the README', async (t) => {
     '020000000002 020000000001 0800 4500001c00000000401136cf c0000201 c0000202 03e8 07d0 0008 0000';
   writeFileSync(join(folder, 'one.pcap'), fromHex(`${header} ${frame}`));
   t.match(await run('capture', 'one.pcap'), /192\.0\.2\.1\.1000 > 192\.0\.2\.2\.2000: UDP, length 0\n$/);
+
+  const reason = noNamespaces() ?? (existsSync('/dev/net/tun') ? null : 'there is no /dev/net/tun');
+  if (reason !== null) skip(t, reason);
+  else t.match(await runApart('worker'), /^a TAP device with an MTU of 1450 /m);
 });
 
 t.test('what other code in the README imports is there', async (t) => {

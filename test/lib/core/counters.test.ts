@@ -83,3 +83,34 @@ t.test('another thread reads them without asking', async (t) => {
   const read = await new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject));
   t.equal(read, 2 ** 53);
 });
+
+t.test('another thread mirrors the blocks over the same memory', async (t) => {
+  const memory = new SharedArrayBuffer(1024 * 8);
+  const here = new Counters(memory);
+  const there = new Counters(memory);
+  const follow = () => {
+    const gone = [...there.blocks()].map(({ owner }) => owner);
+    there.mirror(here.blocks(), gone);
+  };
+  const { version } = here;
+  const a = here.allocate('a', ['seen', 'drop.too-big']);
+  const b = here.allocate('b', ['drop.too-big', 'drop.closed']);
+  t.not(here.version, version, 'a block that came');
+  here.values[a] = 3;
+  here.values[a + 1] = 1;
+  here.values[b] = 2;
+  t.same(there.snapshot(), {});
+  follow();
+  t.same(there.snapshot(), { a: { seen: 3, 'drop.too-big': 1 }, b: { 'drop.too-big': 2 } });
+  t.same(there.drops(), { 'too-big': 3 });
+  here.values[b + 1]++;
+  t.equal(there.get('b', 'drop.closed'), 1, 'a value needs no word');
+  const before = here.version;
+  here.allocate('a', ['seen', 'drop.too-big']);
+  here.release('a', a);
+  t.equal(here.version, before, 'the same block once more is no change');
+  here.release('b', b);
+  t.not(here.version, before, 'a block that went');
+  follow();
+  t.same(Object.keys(there.snapshot()), ['a']);
+});
