@@ -106,6 +106,9 @@ abstract class TunTap implements Port {
     if (options.mac !== undefined && options.mac.length !== 6) {
       throw new RangeError(`"mac" expected six bytes, got ${options.mac.length}`);
     }
+    if (((options.mac?.[0] ?? 0) & 1) !== 0) {
+      throw new RangeError('"mac" expected the address of one device, got one of a group');
+    }
     if (options.maxSegments !== undefined) integer('maxSegments', options.maxSegments, 1, 65535);
     const kind = medium === ETHERNET ? c.IFF_TAP : c.IFF_TUN;
     this.#flags = kind | c.IFF_NO_PI | c.IFF_VNET_HDR | (multiQueue ? c.IFF_MULTI_QUEUE : 0);
