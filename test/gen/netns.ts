@@ -138,3 +138,13 @@ function sh(command: string): string {
   if (status !== 0) throw new Error(`${command}: ${stderr || stdout || `exit code ${status}`}`);
   return stdout;
 }
+
+/** Runs what asks the system as a user without privileges, until its promise is there. */
+export async function asNobody<T>(work: () => Promise<T>): Promise<T> {
+  process.seteuid!(65534);
+  try {
+    return await work();
+  } finally {
+    process.seteuid!(0);
+  }
+}
