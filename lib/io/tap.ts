@@ -21,6 +21,7 @@ import { type Libc, libc } from './native/libc.ts';
 import { changeLink, inNamespace } from './native/link.ts';
 import { Iovecs, Landing } from './native/memory.ts';
 import { Poller } from './native/poller.ts';
+import { reasonOf } from './native/refusals.ts';
 import { addresses, Slab } from './native/slab.ts';
 import * as vnet from './native/vnet.ts';
 import { integer } from './options.ts';
@@ -273,8 +274,7 @@ abstract class TunTap implements Port {
 
   #refused(p: Packet): void {
     const errno = this.#libc!.errno();
-    const full = errno === c.EAGAIN || errno === c.ENOBUFS || errno === c.ENOMEM;
-    this.stats.drop(p, full ? drops.PORT_FULL : drops.PORT_ERROR);
+    this.stats.drop(p, reasonOf(errno));
     if (errno === c.EBADFD) this.#fail(new PortError('NO_SUCH_DEVICE', `"${this.#name}" was deleted`));
   }
 

@@ -19,9 +19,10 @@ import * as drops from '../core/drop.ts';
 import type { Packet } from '../core/packet.ts';
 import type { Poll } from '../core/poll.ts';
 import { VtepTable } from '../tables/vtep.ts';
-import { nameOf, portError, textOf } from './native/errors.ts';
+import { portError } from './native/errors.ts';
 import { type Libc, libc } from './native/libc.ts';
 import { Poller } from './native/poller.ts';
+import { Refusals } from './native/refusals.ts';
 import { trainsAreWhole } from './native/self-test.ts';
 import { UdpReceiver } from './native/udp-receiver.ts';
 import { UdpSender } from './native/udp-sender.ts';
@@ -64,9 +65,6 @@ export interface UdpNativeOptions {
   name?: string;
 }
 
-/** Milliseconds between two lines about datagrams that the kernel refuses. */
-const AUDIT = 10_000;
-
 export class UdpNativePort implements Port {
   readonly name: string;
   readonly medium = DATAGRAM;
@@ -96,7 +94,7 @@ export class UdpNativePort implements Port {
   /** The socket of each packet of a batch, and which sockets have any. */
   readonly #ways = new Uint8Array(BATCH);
   readonly #used = new Uint8Array(64);
-  #audited = Number.NEGATIVE_INFINITY;
+  readonly #refusals: Refusals;
   #port: number;
 
   /** Throws a TypeError or RangeError for options that make no sense. */
@@ -104,6 +102,7 @@ export class UdpNativePort implements Port {
     this.#ip = parse(options.address);
     this.address = format(this.#ip);
     this.name = options.name ?? 'udp';
+    this.#refusals = new Refusals(this.name);
     this.mtu = integer('mtu', options.mtu ?? (this.#ip.family === 4 ? 1472 : 1452), 548, 65507);
     this.#port = this.#wanted = integer('port', options.port ?? 4789, 0, 65535);
     this.#sourcePorts = integer('sourcePorts', options.sourcePorts ?? 16, 1, 64);
@@ -173,6 +172,7 @@ export class UdpNativePort implements Port {
     this.#sender ??= new UdpSender(this.peers, family, this.stats, trains);
     this.#sender.segmentation = trains;
     this.#sender.onRefused = (errno, peer, bytes) => this.#refused(errno, peer, bytes);
+    this.#refusals.open(host);
     this.#host = host;
     this.#sockets = sockets;
     this.#sending = sockets.length === 1 ? sockets : sockets.slice(0, -1);
@@ -226,16 +226,11 @@ export class UdpNativePort implements Port {
     sender.flush();
   }
 
-  /** Tells of datagrams that did not leave, at most every ten seconds. */
   #refused(errno: number, peer: number, bytes: number): void {
-    const { clock, log } = this.#host!;
-    if (clock.now - this.#audited < AUDIT) return;
-    this.#audited = clock.now;
+    if (!this.#refusals.due) return;
     const to = this.peers.get(peer);
     const where = to === undefined ? 'a peer' : format(to.address);
-    log.warn(
-      `"${this.name}": a datagram of ${bytes} bytes to ${where} was refused: ${textOf(errno)} (${nameOf(errno)})`,
-    );
+    this.#refusals.tell(errno, `a datagram of ${bytes} bytes to ${where}`);
   }
 
   async close(): Promise<void> {

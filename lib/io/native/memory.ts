@@ -91,7 +91,7 @@ export class Iovecs {
  */
 export class Landing {
   readonly iovecs: Iovecs;
-  /** Bytes in front of the frame that are received too. */
+  /** Bytes in front of the frame that are received too; negative: how many of the frame's first are not. */
   readonly #lead: number;
   readonly #count: number;
   readonly #small: (Packet | null)[];

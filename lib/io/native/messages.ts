@@ -97,6 +97,14 @@ export class Messages {
     this.#slab.words[(at + CONTROL_LENGTH) >> 2] = 0;
   }
 
+  /** Makes message `i` one to send to the address of so many bytes that was written to `name(i)`. A message that
+   * was given another by {@link sendTo} has lost its own. */
+  sendToOwn(i: number, bytes: number): void {
+    const at = (this.#at + i * MMSGHDR) >> 2;
+    this.#slab.words[at + NAME_LENGTH / 4] = bytes;
+    this.#slab.words[at + CONTROL_LENGTH / 4] = 0;
+  }
+
   /** Adds ancillary data of 2 or 4 bytes to a message that is to be sent, behind {@link sendTo}. */
   addControl(i: number, level: number, type: number, value: number, bytes: 2 | 4): void {
     const { words } = this.#slab;

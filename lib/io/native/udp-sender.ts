@@ -20,6 +20,7 @@ import * as c from './constants.ts';
 import { type Libc, libc } from './libc.ts';
 import { IOVEC, Iovecs } from './memory.ts';
 import { Messages, SOCKADDR } from './messages.ts';
+import { reasonOf } from './refusals.ts';
 import { Slab } from './slab.ts';
 import * as sockaddr from './sockaddr.ts';
 
@@ -232,10 +233,10 @@ export class UdpSender {
     const errno = this.#libc.errno();
     // An answer by ICMP to something sent before, told once.
     if (errno === c.EINTR || errno === c.ECONNREFUSED) return 0;
-    const full = errno === c.EAGAIN || errno === c.ENOBUFS || errno === c.ENOMEM;
-    const tooBig = errno === c.EMSGSIZE || (errno === c.EINVAL && this.#datagrams[i] > 1);
-    this.#stats.lost(full ? drops.PORT_FULL : tooBig ? drops.TOO_BIG : drops.PORT_ERROR, this.#datagrams[i]);
-    if (!full) this.onRefused(errno, this.#peer[i], this.#size[i]);
+    // A train whose datagrams do not fit the path is an invalid argument.
+    const reason = errno === c.EINVAL && this.#datagrams[i] > 1 ? drops.TOO_BIG : reasonOf(errno);
+    this.#stats.lost(reason, this.#datagrams[i]);
+    if (reason !== drops.PORT_FULL) this.onRefused(errno, this.#peer[i], this.#size[i]);
     return 1;
   }
 
