@@ -67,6 +67,7 @@ export const IP_PMTUDISC_DO = 2;
 export const IP_PMTUDISC_PROBE = 3;
 
 // linux/in6.h
+export const IPV6_FLOWINFO = 11;
 export const IPV6_MTU_DISCOVER = 23;
 export const IPV6_V6ONLY = 26;
 export const IPV6_HDRINCL = 36;
