@@ -92,10 +92,10 @@ export class RawNativePort implements Port {
     this.#fd = fd;
     this.#receiver ??= new RawReceiver(family, this.protocol, this.stats);
     this.#receiver.open(fd, host);
-    this.#sender ??= new RawSender(family, this.stats);
-    this.#sender.onRefused = (errno, bytes) => {
+    this.#sender ??= new RawSender(family, this.stats, (errno, bytes) => {
       if (this.#refusals.due) this.#refusals.tell(errno, `a packet of ${bytes} bytes`);
-    };
+    });
+    this.#sender.open(fd);
     this.#refusals.open(host);
     host.wake();
   }
@@ -119,7 +119,7 @@ export class RawNativePort implements Port {
       if (takes(this, p)) packets[n++] = p;
       else this.stats.drop(p, drops.TOO_BIG);
     }
-    if (n > 0) this.#sender!.send(this.#fd, packets, n);
+    if (n > 0) this.#sender!.send(packets, n);
     batch.clear();
   }
 

@@ -17,12 +17,15 @@ import { type Packet, segments, solidLength } from '../core/packet.ts';
 import type { Poll } from '../core/poll.ts';
 import * as c from './native/constants.ts';
 import { portError } from './native/errors.ts';
+import { takeFrame, takesFrame } from './native/frames.ts';
 import { type Libc, libc } from './native/libc.ts';
-import { changeLink, inNamespace } from './native/link.ts';
+import { inNamespace } from './native/link.ts';
 import { Iovecs, Landing } from './native/memory.ts';
+import { PIECES } from './native/out-burst.ts';
 import { Poller } from './native/poller.ts';
 import { reasonOf } from './native/refusals.ts';
 import { addresses, Slab } from './native/slab.ts';
+import { openTun, type TunDevice } from './native/tun-device.ts';
 import * as vnet from './native/vnet.ts';
 import { integer } from './options.ts';
 import {
@@ -38,7 +41,6 @@ import {
   PortStats,
   TSO4,
   TSO6,
-  takes,
   USO,
 } from './port.ts';
 
@@ -70,10 +72,12 @@ const BUDGET = 128 << 10;
 const LARGEST_DATAGRAM = 65507;
 /** What a tunnel adds to an IP packet: VXLAN 8, Ethernet 14 and ESP up to 42. */
 const TUNNEL = 64;
-/** The most pieces of a frame that is sent. */
-const PIECES = 256;
+/** The most frames of a turn after which a port that had no more the last time takes it that it has none again. */
+const FEW = 2;
+/** Turns after which it looks nevertheless. */
+const LOOK = 16;
 
-/** Whether Linux is 6.2 or later: TUN_F_USO4 and TUN_F_USO6 exist from there. */
+/** Whether Linux is 6.2 or later: it has USO, then. */
 const [major, minor] = release().split('.').map(Number);
 const KERNEL_HAS_USO = major > 6 || (major === 6 && minor >= 2);
 
@@ -90,10 +94,14 @@ abstract class TunTap implements Port {
   #name: string;
   #libc: Libc | null = null;
   #fd = -1;
-  #drained = false;
   #host: PortHost | null = null;
   #poll: Poll | null = null;
   #landing: Landing | null = null;
+  /** Whether the last `receive` left nothing, as far as it knows. */
+  #empty = false;
+  /** Frames until there were no more, the last time that somebody looked. */
+  #usual = 0;
+  #turns = 0;
   #out: Iovecs | null = null;
   /** Addresses of the iovecs to receive into and of those to send from. */
   #at: readonly number[] = [];
@@ -122,19 +130,44 @@ abstract class TunTap implements Port {
   }
 
   get drained(): boolean {
-    return this.#drained;
+    return this.#empty;
   }
 
   async open(host: PortHost): Promise<void> {
     if (this.#host !== null) throw new PortError('STATE', `"${this.#name}" is open already: close it first`);
     this.#libc = libc();
     this.#prepare();
-    inNamespace(this.#options.namespace ?? null, () => this.#attach());
+    const device = inNamespace(this.#options.namespace ?? null, () => openTun(this.#wanted()));
+    try {
+      this.#poll = host.poll(() => new Poller());
+      this.#poll.add(device.fd, host.wake);
+    } catch (error) {
+      this.#libc.close(device.fd);
+      throw error;
+    }
+    this.#fd = device.fd;
+    this.#name = device.name;
     this.#host = host;
     this.#landing!.open(host);
-    this.#poll = host.poll(() => new Poller());
-    this.#poll.add(this.#fd, host.wake);
     host.wake();
+  }
+
+  #wanted(): TunDevice {
+    const { mac, persistent = false, up = true, maxSegments } = this.#options;
+    const ethernet = this.medium === ETHERNET;
+    const ip = ethernet ? this.mtu - 14 : this.mtu;
+    return {
+      name: this.#name,
+      flags: this.#flags,
+      offloads: this.offloads,
+      persistent,
+      change: {
+        mtu: ip,
+        ...(mac !== undefined && ethernet && { mac }),
+        gsoMaxSegments: maxSegments ?? Math.max(Math.floor(LARGEST_DATAGRAM / (ip + TUNNEL)), 1),
+        ...(up && { up }),
+      },
+    };
   }
 
   /** Lays out what native calls read and write. */
@@ -146,94 +179,36 @@ abstract class TunTap implements Port {
     this.#at = addresses(slab.address(this.#landing.iovecs.at), slab.address(this.#out.at));
   }
 
-  /** Makes the device or takes hold of it, in the namespace that this thread is in. */
-  #attach(): void {
-    const native = this.#libc!;
-    const fd = native.open('/dev/net/tun', c.O_RDWR | c.O_NONBLOCK | c.O_CLOEXEC);
-    if (fd < 0) {
-      const { code, message } = portError(native.errno(), '/dev/net/tun cannot be opened');
-      throw new PortError(code, `${message}: TAP devices need it (modprobe tun, or --device /dev/net/tun)`);
-    }
-    try {
-      this.#configure(fd);
-    } catch (error) {
-      native.close(fd);
-      throw error;
-    }
-    this.#fd = fd;
-  }
-
-  #configure(fd: number): void {
-    const { mac, persistent = false, up = true, maxSegments } = this.#options;
-    const slab = new Slab(128);
-    slab.writeString(0, this.#name);
-    slab.view.setUint16(c.IFNAMSIZ, this.#flags, true);
-    this.#ioctl(fd, c.TUNSETIFF, slab.address(0), (errno) =>
-      errno === c.EINVAL
-        ? new PortError(
-            'STATE',
-            `"${this.#name}" exists with other flags than this port needs (kind, multi_queue, vnet_hdr): ` +
-              `delete it (ip link del ${this.#name}) or use another name`,
-          )
-        : portError(errno, `the device "${this.#name}" cannot be made`),
-    );
-    this.#name = slab.readString(0, c.IFNAMSIZ);
-    slab.view.setInt32(64, vnet.SIZE, true);
-    this.#ioctl(fd, c.TUNSETVNETHDRSZ, slab.address(64));
-    this.#setOffload(fd);
-    if (persistent) this.#ioctl(fd, c.TUNSETPERSIST, 1);
-    const ip = this.medium === ETHERNET ? this.mtu - 14 : this.mtu;
-    changeLink(this.#name, {
-      mtu: ip,
-      ...(mac !== undefined && this.medium === ETHERNET && { mac }),
-      gsoMaxSegments: maxSegments ?? Math.max(Math.floor(LARGEST_DATAGRAM / (ip + TUNNEL)), 1),
-      ...(up && { up }),
-    });
-  }
-
-  #setOffload(fd: number): void {
-    const uso = (this.offloads & USO) === 0 ? 0 : c.TUN_F_USO4 | c.TUN_F_USO6;
-    const tso = (this.offloads & TSO4) === 0 ? 0 : c.TUN_F_TSO4 | c.TUN_F_TSO6 | c.TUN_F_TSO_ECN;
-    this.#ioctl(fd, c.TUNSETOFFLOAD, c.TUN_F_CSUM | tso | uso);
-  }
-
-  #ioctl(fd: number, request: number, argument: number, refusal?: (errno: number) => PortError): void {
-    if (this.#libc!.ioctl(fd, request, argument) >= 0) return;
-    const errno = this.#libc!.errno();
-    throw refusal?.(errno) ?? portError(errno, `"${this.#name}" cannot be set up`);
-  }
-
+  /**
+   * Reading until there is nothing more costs a call in vain. Where few frames come at a time it is left out mostly: the
+   * poll, which is asked next, tells of what there is.
+   */
   receive(batch: Batch): number {
     const landing = this.#landing!;
     if (this.#fd < 0) return batch.length;
-    this.#drained = false;
+    this.#empty = false;
+    let frames = 0;
     for (let bytes = 0; bytes < BUDGET && batch.length < BATCH; ) {
       landing.prepare(0);
       const n = this.#libc!.readv(this.#fd, this.#at[0], 2);
       if (n < vnet.SIZE) {
-        this.#drained = this.#isAtEnd();
-        if (this.#drained) break;
-        continue;
+        if (!this.#drained()) continue;
+        this.#empty = true;
+        this.#usual = frames;
+        break;
       }
       bytes += n;
-      const p = landing.take(0, n);
-      if (p === null) {
-        this.stats.lost(drops.POOL_DRY);
-        continue;
-      }
-      if (!vnet.read(p)) {
-        this.stats.drop(p, drops.MALFORMED);
-        continue;
-      }
-      this.stats.received(p.end - p.start, segments(p));
-      batch.add(p);
+      takeFrame(landing.take(0, n), this.stats, batch);
+      if (++frames !== this.#usual || frames > FEW || this.#turns++ % LOOK === 0) continue;
+      this.#empty = true;
+      break;
     }
     landing.release();
     return batch.length;
   }
 
   /** Whether reading has come to an end for now. */
-  #isAtEnd(): boolean {
+  #drained(): boolean {
     const errno = this.#libc!.errno();
     if (errno === c.EINTR) return false;
     if (errno === c.EBADFD) this.#fail(new PortError('NO_SUCH_DEVICE', `"${this.#name}" was deleted`));
@@ -252,23 +227,17 @@ abstract class TunTap implements Port {
   }
 
   #sendOne(p: Packet): void {
-    if (!takes(this, p) || p.start < vnet.SIZE) {
+    if (this.#fd < 0 || !takesFrame(this, p)) {
       this.stats.drop(p, this.#fd < 0 ? drops.CLOSED : drops.TOO_BIG);
-      return;
-    }
-    const n = segments(p);
-    if (n > PIECES && p.gap > 0) {
-      this.stats.drop(p, drops.TOO_BIG);
       return;
     }
     vnet.write(p);
     const pieces = this.#out!.setFrame(0, p, vnet.SIZE);
-    const sent = this.#fd < 0 ? -1 : this.#libc!.writev(this.#fd, this.#at[1], pieces);
-    if (sent < 0) {
+    if (this.#libc!.writev(this.#fd, this.#at[1], pieces) < 0) {
       this.#refused(p);
       return;
     }
-    this.stats.sent(solidLength(p), n);
+    this.stats.sent(solidLength(p), segments(p));
     p.pool.give(p);
   }
 

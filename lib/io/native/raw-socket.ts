@@ -10,10 +10,8 @@ import { PortError, type PortHost, type PortStats } from '../port.ts';
 import { Burst, type Taker } from './burst.ts';
 import * as c from './constants.ts';
 import { portError } from './errors.ts';
-import { type Libc, libc } from './libc.ts';
-import { IOVEC, Iovecs } from './memory.ts';
-import { Messages } from './messages.ts';
-import { reasonOf } from './refusals.ts';
+import { libc } from './libc.ts';
+import { OutBurst } from './out-burst.ts';
 import { Slab } from './slab.ts';
 import * as sockaddr from './sockaddr.ts';
 import { buffer, setter } from './socket-options.ts';
@@ -68,8 +66,10 @@ function refused(errno: number, address: Ip): PortError {
 /** Where an IPv6 header has its second word, and the lengths of what is copied into it. */
 const SECOND = 4;
 const ADDRESS = 16;
-/** Offset of the address in struct sockaddr_in6. */
+/** Offsets of the address in struct sockaddr_in and sockaddr_in6. */
+const SIN_ADDRESS = 4;
 const SIN6_ADDRESS = 8;
+const IP4_DST = 16;
 
 /**
  * Receives IP packets. IPv4 comes with its header. Of IPv6 the system gives what lies behind all headers: the fixed
@@ -137,73 +137,57 @@ export class RawReceiver implements Taker {
 
 /** Sends IP packets, their headers included, each to the address in its header. */
 export class RawSender {
-  /** Told of a packet that the system refused, with the error number and its bytes. */
-  onRefused: (errno: number, bytes: number) => void = () => {};
-
-  readonly #libc: Libc;
   readonly #stats: PortStats;
   readonly #family: 4 | 6;
-  readonly #slab = new Slab(Messages.size(BATCH) + BATCH * IOVEC + 64);
-  readonly #iovecs: Iovecs;
-  readonly #messages: Messages;
-  readonly #packets: Packet[] = [];
+  readonly #size: number;
+  readonly #burst: OutBurst;
 
-  constructor(family: 4 | 6, stats: PortStats) {
-    this.#libc = libc();
+  /** `onRefused` is told of a packet that the system refused, with the error number and its bytes. */
+  constructor(family: 4 | 6, stats: PortStats, onRefused: (errno: number, bytes: number) => void) {
     this.#stats = stats;
     this.#family = family;
-    this.#iovecs = new Iovecs(this.#slab, BATCH);
-    this.#messages = new Messages(this.#slab, BATCH, this.#iovecs);
-    const size = sockaddr.sizeOf(family);
+    this.#size = sockaddr.sizeOf(family);
+    this.#burst = new OutBurst(stats);
+    this.#burst.onRefused = onRefused;
+    const { slab, messages } = this.#burst;
     for (let i = 0; i < BATCH; i++) {
-      const at = this.#messages.name(i);
-      this.#slab.bytes.fill(0, at, at + size);
-      this.#slab.view.setUint16(at, family === 4 ? c.AF_INET : c.AF_INET6, true);
-      this.#messages.sendToOwn(i, size);
-      this.#messages.setIovecs(i, i, i + 1);
+      slab.view.setUint16(messages.name(i), family === 4 ? c.AF_INET : c.AF_INET6, true);
     }
+  }
+
+  /** Sends by a socket from now on. */
+  open(fd: number): void {
+    this.#burst.open(fd);
   }
 
   /** Sends or drops the first `n` packets, which the port takes. */
-  send(fd: number, packets: readonly Packet[], n: number): void {
-    let count = 0;
+  send(packets: readonly Packet[], n: number): void {
     for (let i = 0; i < n; i++) {
       const p = packets[i];
-      if (this.#address(count, p)) this.#packets[count++] = p;
-      else this.#stats.drop(p, drops.MALFORMED);
-    }
-    for (let i = 0; i < count; ) i += this.#call(fd, i, count);
-    for (let i = 0; i < count; i++) this.#packets[i].pool.give(this.#packets[i]);
-  }
-
-  /** Makes message `i` a packet; false where that is none that could be sent. */
-  #address(i: number, p: Packet): boolean {
-    const v = p.view;
-    const at = p.start;
-    const v4 = this.#family === 4;
-    if (p.end - at < (v4 ? ipv4.SIZE : ipv6.SIZE) || v.getUint8(at) >>> 4 !== this.#family) return false;
-    if (p.csumStart !== NONE && !completeChecksum(p)) return false;
-    const name = this.#messages.name(i);
-    if (v4) this.#slab.view.setInt32(name + 4, v.getInt32(at + 16));
-    else {
-      for (let k = 0; k < ADDRESS; k += 4) {
-        this.#slab.view.setInt32(name + SIN6_ADDRESS + k, v.getInt32(at + ipv6.DST + k));
+      if (!this.#isSound(p)) {
+        this.#stats.drop(p, drops.MALFORMED);
+        continue;
       }
+      this.#address(this.#burst.messages.name(this.#burst.next(p)), p);
+      this.#burst.add(p, 0, this.#size);
     }
-    this.#iovecs.set(i, p, at, p.end - at);
-    return true;
+    this.#burst.flush();
   }
 
-  /** Sends the messages from `i`, and returns how many of them are dealt with. */
-  #call(fd: number, i: number, count: number): number {
-    const n = this.#libc.sendmmsg(fd, this.#messages.address(i), count - i, 0);
-    for (let k = i; k < i + n; k++) this.#stats.sent(this.#packets[k].length);
-    if (n > 0) return n;
-    const errno = this.#libc.errno();
-    if (errno === c.EINTR || errno === c.ECONNREFUSED) return 0;
-    const reason = reasonOf(errno);
-    this.#stats.lost(reason);
-    if (reason !== drops.PORT_FULL) this.onRefused(errno, this.#packets[i].length);
-    return 1;
+  /** Whether it is a packet of our version of IP, with checksums that are complete now. */
+  #isSound(p: Packet): boolean {
+    const least = this.#family === 4 ? ipv4.SIZE : ipv6.SIZE;
+    if (p.end - p.start < least || p.view.getUint8(p.start) >>> 4 !== this.#family) return false;
+    return p.csumStart === NONE || completeChecksum(p);
+  }
+
+  /** Writes where a packet goes; what else is in the address stays 0. */
+  #address(at: number, { view: v, start }: Packet): void {
+    const { view } = this.#burst.slab;
+    if (this.#family === 4) view.setInt32(at + SIN_ADDRESS, v.getInt32(start + IP4_DST));
+    else {
+      for (let k = 0; k < ADDRESS; k += 4)
+        view.setInt32(at + SIN6_ADDRESS + k, v.getInt32(start + ipv6.DST + k));
+    }
   }
 }
