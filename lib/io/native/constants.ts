@@ -50,6 +50,7 @@ export const MSG_DONTWAIT = 0x40;
 export const MSG_CTRUNC = 0x08;
 export const MSG_TRUNC = 0x20;
 export const SOL_SOCKET = 1;
+export const SO_ERROR = 4;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
 export const SO_SNDBUFFORCE = 32;
@@ -81,6 +82,7 @@ export const IPV6_TCLASS = 67;
 // linux/if_packet.h, linux/if_ether.h
 export const SOL_PACKET = 263;
 export const PACKET_ADD_MEMBERSHIP = 1;
+export const PACKET_STATISTICS = 6;
 export const PACKET_AUXDATA = 8;
 export const PACKET_VNET_HDR = 15;
 export const PACKET_QDISC_BYPASS = 20;
@@ -89,6 +91,11 @@ export const PACKET_MR_PROMISC = 1;
 export const TP_STATUS_VLAN_VALID = 0x10;
 export const TP_STATUS_VLAN_TPID_VALID = 0x40;
 export const ETH_P_ALL = 0x0003;
+export const ETH_P_8021Q = 0x8100;
+
+// linux/if_arp.h
+export const ARPHRD_ETHER = 1;
+export const ARPHRD_LOOPBACK = 772;
 
 // linux/udp.h
 export const UDP_SEGMENT = 103;

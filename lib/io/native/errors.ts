@@ -20,6 +20,7 @@ const KNOWN: ReadonlyMap<number, readonly [PortErrorCode, string]> = new Map([
   [c.ENOENT, ['NO_SUCH_DEVICE', 'it does not exist']],
   [c.ENODEV, ['NO_SUCH_DEVICE', 'there is no such device: see `ip link`']],
   [c.ENXIO, ['NO_SUCH_DEVICE', 'there is no such device: see `ip link`']],
+  [c.ENETDOWN, ['NO_SUCH_DEVICE', 'it is down, or gone: bring it up (ip link set NAME up)']],
   [c.EBUSY, ['STATE', 'another program holds it: end that program, or use another name']],
   [c.EEXIST, ['STATE', 'something of that name exists: use another name']],
   [c.EADDRINUSE, ['ADDRESS_IN_USE', 'it is in use: stop what holds it, or use another']],
