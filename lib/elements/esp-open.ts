@@ -159,7 +159,7 @@ export class EspOpen extends Element {
   #lose(p: Packet, at: number, end: number, outcome: number): void {
     if (outcome === SWALLOW) return;
     const piece = copyPiece(this.context, p, at, end);
-    if (piece === null) this.lost(drops.POOL_DRY);
+    if (piece === null) this.lost(outcome === ASIDE ? drops.POOL_DRY : outcome);
     else if (outcome === ASIDE) this.#handAside(piece);
     else this.#refuse(piece, outcome);
   }

@@ -16,6 +16,7 @@
 import * as udp from '../../codecs/udp.ts';
 import * as esp from '../../crypto/esp.ts';
 import { EXHAUSTED, NO_KEY, OK, type Result } from '../../crypto/result.ts';
+import type { OutboundSa } from '../../crypto/sa.ts';
 import type { Sad } from '../../crypto/sad.ts';
 import type { Batch } from '../core/batch.ts';
 import type { Context } from '../core/context.ts';
@@ -101,18 +102,18 @@ export class EspSeal extends Element {
     const { now } = this.context.clock;
     for (let i = 0; i < length; i++) {
       const p = packets[i];
-      const whole = p.gsoType === GSO_NONE;
-      const reason = whole ? this.#seal(p) : this.#sealSegments(p);
+      if (p.gsoType !== GSO_NONE) {
+        this.#sealSegments(p, now);
+        continue;
+      }
+      const reason = this.#seal(p);
       if (reason !== PASS) {
         this.drop(p, reason);
         continue;
       }
       this.#sent[p.peer] = now;
-      if (!whole) p.pool.give(p);
-      else {
-        this.count(SEALED);
-        this.#out.add(p);
-      }
+      this.count(SEALED);
+      this.#out.add(p);
     }
     batch.clear();
     this.#out.flush();
@@ -161,30 +162,46 @@ export class EspSeal extends Element {
     return this.#outer === null ? PASS : this.#outer.write(p);
   }
 
-  /** Seals each segment of a super-frame into trains, which go out; the packet stays the caller's. */
-  #sealSegments(p: Packet): Drop {
-    const { peer } = p;
-    const sa = this.#sad.outbound(peer);
+  /** Seals the segments of a super-frame into trains, which go out. What is lost then is counted by segments. */
+  #sealSegments(p: Packet, now: number): void {
+    const trains = this.#trains;
+    const sa = this.#sad.outbound(p.peer);
+    let reason = this.#refusal(p, sa);
+    for (let done = 0; reason === PASS && done < trains.count; ) {
+      reason = this.#sealTrain(p, sa!);
+      if (reason === PASS) {
+        this.count(SEALED, trains.done - done);
+        done = trains.done;
+      } else this.lost(reason, trains.count - done - 1);
+    }
+    if (reason !== PASS) {
+      this.drop(p, reason);
+      return;
+    }
+    this.#sent[p.peer] = now;
+    p.pool.give(p);
+  }
+
+  /** Why a super-frame cannot be sealed, or PASS: then its trains are begun. */
+  #refusal(p: Packet, sa: OutboundSa | null): Drop {
     if (sa === null) return NO_SA;
-    if (this.#vteps.get(peer) === undefined) return UNKNOWN_PEER;
+    if (this.#vteps.get(p.peer) === undefined) return UNKNOWN_PEER;
     // An IP or ETHERNET port takes no trains: somebody has to take super-frames apart before.
     if (this.#outer !== null) return TOO_BIG;
-    const trains = this.#trains;
-    if (isTrain(p) || !trains.begin(p, sa)) return MALFORMED;
-    while (trains.done < trains.count) {
-      const { done } = trains;
-      const train = trains.take(p);
-      if (train === null) return POOL_DRY;
-      const result = trains.fill(train, p, sa, this.#vxlanPort, this.#sums.of(peer));
-      if (sa.rekey || result === EXHAUSTED) this.#ask(peer, sa.spi);
-      if (result !== OK) {
-        train.pool.give(train);
-        return reasonOf(result);
-      }
-      this.count(SEALED, trains.done - done);
+    return isTrain(p) || !this.#trains.begin(p, sa) ? MALFORMED : PASS;
+  }
+
+  #sealTrain(p: Packet, sa: OutboundSa): Drop {
+    const train = this.#trains.take(p);
+    if (train === null) return POOL_DRY;
+    const result = this.#trains.fill(train, p, sa, this.#vxlanPort, this.#sums.of(p.peer));
+    if (sa.rekey || result === EXHAUSTED) this.#ask(p.peer, sa.spi);
+    if (result === OK) {
       this.#out.add(train);
+      return PASS;
     }
-    return PASS;
+    train.pool.give(train);
+    return reasonOf(result);
   }
 
   #ask(peer: number, spi: number): void {
