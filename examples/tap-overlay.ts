@@ -9,7 +9,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { OverlayWorker, type PortSpec } from 'packetweave';
+import { OverlayWorker } from 'packetweave';
 
 const { values } = parseArgs({
   options: {
@@ -34,7 +34,7 @@ if (address === undefined || remotes === undefined || !['udp', 'ip'].includes(ca
 }
 const [vni, mtu] = [Number(values.vni), Number(values.mtu)];
 const secret = file === undefined ? null : readFileSync(file, 'utf8').trim();
-const raw = { kind: 'raw-native', address, mtu, name: 'esp' } as unknown as PortSpec;
+const raw = { kind: 'raw-native', address, mtu, name: 'esp' } as const;
 const tap = { kind: 'tap', name: values.tap, ...(namespace !== undefined && { namespace }) } as const;
 const say = (text: string) => console.error(text);
 
