@@ -1,4 +1,5 @@
 /** What the elements and ports of one dataplane share, and how it is made. */
+import { packetMemory } from '../../codecs/checksum.ts';
 import type { PortHost } from '../io/port.ts';
 import { type Clock, RealClock } from './clock.ts';
 import { Counters } from './counters.ts';
@@ -56,7 +57,7 @@ function given({ pool, jumbo }: Partial<Context>): Pick<Context, 'pool' | 'jumbo
  * none. */
 export function makePools(packets = PACKETS, jumbos = JUMBOS): Pick<Context, 'pool' | 'jumbo'> {
   const at = atLeast('packets', packets, 1) * SLOT;
-  const memory = new ArrayBuffer(at + atLeast('jumbos', jumbos, 1) * JUMBO_SLOT);
+  const memory = packetMemory(at + atLeast('jumbos', jumbos, 1) * JUMBO_SLOT);
   return {
     pool: new Pool({ count: packets, memory }),
     jumbo: new Pool({ count: jumbos, slot: JUMBO_SLOT, memory, at }),
