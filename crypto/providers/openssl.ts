@@ -26,10 +26,11 @@ interface Evp {
   fetch(library: number, name: string, properties: number): number;
   newContext(): number;
   freeContext(context: number): void;
-  init(context: number, cipher: number, engine: number, key: number, iv: number, encrypt: number): number;
-  update(context: number, out: number, outLength: number, from: number, length: number): number;
+  init(context: number, cipher: number, key: number, iv: number, encrypt: number, parameters: number): number;
+  /** Additional data where `out` is 0; negative where it fails. Does less around it than EVP_CipherUpdate. */
+  cipher(context: number, out: number, from: number, length: number): number;
   final(context: number, out: number, outLength: number): number;
-  control(context: number, command: number, argument: number, data: number): number;
+  getParameters(context: number, parameters: number): number;
   clearErrors(): void;
   addressOf(memory: Uint8Array): number;
 }
@@ -42,9 +43,10 @@ const NAMES: Readonly<Record<Algorithm, string>> = {
   'chacha20-poly1305': 'ChaCha20-Poly1305',
 };
 
-// Commands of EVP_CIPHER_CTX_ctrl (openssl/evp.h).
-const GET_TAG = 0x10;
-const SET_TAG = 0x11;
+/** The name of the tag among parameters, OSSL_CIPHER_PARAM_AEAD_TAG (openssl/core_names.h). */
+const TAG_NAME = 'tag';
+/** OSSL_PARAM_OCTET_STRING (openssl/core.h). */
+const OCTETS = 5;
 
 /** Makes the provider. Throws an Error that says in one sentence what is missing. */
 export function openssl(): AeadProvider {
@@ -78,10 +80,10 @@ function bind(): Evp {
       fetch: library.func('EVP_CIPHER_fetch', p, [p, 'str', p]),
       newContext: library.func('EVP_CIPHER_CTX_new', p, []),
       freeContext: library.func('EVP_CIPHER_CTX_free', 'void', [p]),
-      init: library.func('EVP_CipherInit_ex', 'int', [p, p, p, p, p, 'int']),
-      update: library.func('EVP_CipherUpdate', 'int', [p, p, p, p, 'int']),
+      init: library.func('EVP_CipherInit_ex2', 'int', [p, p, p, p, 'int', p]),
+      cipher: library.func('EVP_Cipher', 'int', [p, p, p, 'uint']),
       final: library.func('EVP_CipherFinal_ex', 'int', [p, p, p]),
-      control: library.func('EVP_CIPHER_CTX_ctrl', 'int', [p, 'int', 'int', p]),
+      getParameters: library.func('EVP_CIPHER_CTX_get_params', 'int', [p, p]),
       clearErrors: library.func('ERR_clear_error', 'void', []),
       addressOf: (memory) => Number(koffi.address(memory)),
     };
@@ -91,19 +93,22 @@ function bind(): Evp {
 }
 
 // Where things lie in a key's own memory. It is an ArrayBuffer, never a small typed array, which V8 may move.
-const OWN = 128;
+const OWN = 256;
 const NONCE_AT = 0;
 const AAD_AT = 16;
 const TAG_AT = 32;
-const LENGTH_AT = 48;
+const NAME_AT = 48;
 const KEY_AT = 64;
+const PARAMETERS_AT = 96;
+const LENGTH_AT = 192;
 
 // Indices into a key's addresses.
 const CONTEXT = 1;
 const THE_NONCE = 2;
 const THE_AAD = 3;
 const THE_TAG = 4;
-const OUT_LENGTH = 5;
+const THE_PARAMETERS = 5;
+const OUT_LENGTH = 6;
 
 class OpensslKey implements AeadKey {
   readonly tagLength: number;
@@ -124,22 +129,32 @@ class OpensslKey implements AeadKey {
     this.aad = new DataView(this.#own.buffer, AAD_AT, MAX_AAD);
     const own = evp.addressOf(this.#own);
     const context = evp.newContext();
-    const at = [null, context, own + NONCE_AT, own + AAD_AT, own + TAG_AT, own + LENGTH_AT];
-    this.#at = at as number[];
+    const places = [NONCE_AT, AAD_AT, TAG_AT, PARAMETERS_AT, LENGTH_AT];
+    this.#at = [null, context, ...places.map((place) => own + place)] as number[];
+    this.#writeParameters(own);
     this.#own.set(key, KEY_AT);
-    const ready = evp.init(context, cipher, 0, own + KEY_AT, own + NONCE_AT, 1);
-    this.#own.fill(0, KEY_AT);
+    const ready = evp.init(context, cipher, own + KEY_AT, own + NONCE_AT, 1, 0);
+    this.#own.fill(0, KEY_AT, KEY_AT + key.length);
     if (ready === 1) return;
     this.close();
     throw new Error('OpenSSL refused the key');
   }
 
+  /** An array of one OSSL_PARAM, the tag, and of the one that ends it, whose fields are all 0. */
+  #writeParameters(own: number): void {
+    const v = new DataView(this.#own.buffer);
+    for (let i = 0; i < TAG_NAME.length; i++) v.setUint8(NAME_AT + i, TAG_NAME.charCodeAt(i));
+    v.setBigUint64(PARAMETERS_AT, BigInt(own + NAME_AT), true);
+    v.setUint32(PARAMETERS_AT + 8, OCTETS, true);
+    v.setBigUint64(PARAMETERS_AT + 16, BigInt(own + TAG_AT), true);
+    v.setBigUint64(PARAMETERS_AT + 24, BigInt(this.tagLength), true);
+  }
+
   seal(bytes: Uint8Array, at: number, end: number, aadLength: number): boolean {
     checkRange(bytes, at, end, this.tagLength, aadLength);
-    const evp = this.#evp;
     const known = this.#at;
     if (!this.#run(bytes, at, end, aadLength, 1)) return this.#failed();
-    if (evp.control(known[CONTEXT], GET_TAG, this.tagLength, known[THE_TAG]) !== 1) return this.#failed();
+    if (this.#evp.getParameters(known[CONTEXT], known[THE_PARAMETERS]) !== 1) return this.#failed();
     const own = this.#own;
     for (let i = 0; i < this.tagLength; i++) bytes[end + i] = own[TAG_AT + i];
     return true;
@@ -165,15 +180,14 @@ class OpensslKey implements AeadKey {
     const evp = this.#evp;
     const known = this.#at;
     const context = known[CONTEXT];
-    const outLength = known[OUT_LENGTH];
-    if (evp.init(context, 0, 0, 0, known[THE_NONCE], encrypt) !== 1) return false;
-    if (encrypt === 0 && evp.control(context, SET_TAG, this.tagLength, known[THE_TAG]) !== 1) return false;
-    if (aadLength > 0 && evp.update(context, 0, outLength, known[THE_AAD], aadLength) !== 1) return false;
+    const tag = encrypt === 1 ? 0 : known[THE_PARAMETERS];
+    if (evp.init(context, 0, 0, known[THE_NONCE], encrypt, tag) !== 1) return false;
+    if (aadLength > 0 && evp.cipher(context, 0, known[THE_AAD], aadLength) < 0) return false;
     if (end > at) {
       const data = this.#addresses.of(bytes, at);
-      if (evp.update(context, data, outLength, data, end - at) !== 1) return false;
+      if (evp.cipher(context, data, data, end - at) < 0) return false;
     }
-    return evp.final(context, known[THE_TAG], outLength) === 1;
+    return evp.final(context, known[THE_TAG], known[OUT_LENGTH]) === 1;
   }
 
   /** OpenSSL queues its errors for the thread, where Node's own calls would find them. */
