@@ -73,6 +73,10 @@ export class RawNativePort implements Port {
     this.#refusals = new Refusals(this.name);
   }
 
+  get drained(): boolean {
+    return this.#receiver?.drained ?? false;
+  }
+
   async open(host: PortHost): Promise<void> {
     if (this.#fd >= 0) throw new PortError('STATE', `"${this.name}" is open already: close it first`);
     const { family } = this.#ip;

@@ -10,7 +10,6 @@
  * there before. Where it is deleted meanwhile, the port fails; where it goes down, frames sent to it are lost and
  * counted until it comes up.
  */
-import { release } from 'node:os';
 import { BATCH, type Batch } from '../core/batch.ts';
 import * as drops from '../core/drop.ts';
 import { type Packet, segments, solidLength } from '../core/packet.ts';
@@ -77,10 +76,6 @@ const FEW = 2;
 /** Turns after which it looks nevertheless. */
 const LOOK = 16;
 
-/** Whether Linux is 6.2 or later: it has USO, then. */
-const [major, minor] = release().split('.').map(Number);
-const KERNEL_HAS_USO = major > 6 || (major === 6 && minor >= 2);
-
 /** What TAP and TUN have in common. */
 abstract class TunTap implements Port {
   readonly medium: Medium;
@@ -121,7 +116,7 @@ abstract class TunTap implements Port {
     if (options.maxSegments !== undefined) integer('maxSegments', options.maxSegments, 1, 65535);
     const kind = medium === ETHERNET ? c.IFF_TAP : c.IFF_TUN;
     this.#flags = kind | c.IFF_NO_PI | c.IFF_VNET_HDR | (multiQueue ? c.IFF_MULTI_QUEUE : 0);
-    this.offloads = GAPS | CHECKSUM | (offload ? TSO4 | TSO6 | (KERNEL_HAS_USO ? USO : 0) : 0);
+    this.offloads = GAPS | CHECKSUM | (offload ? TSO4 | TSO6 | (vnet.KERNEL_HAS_USO ? USO : 0) : 0);
   }
 
   /** Name of the device; with `%d` in it until it was opened. */

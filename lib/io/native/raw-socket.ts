@@ -93,6 +93,11 @@ export class RawReceiver implements Taker {
     this.#burst.open(fd, host);
   }
 
+  /** Whether the last `receive` left nothing in the socket. */
+  get drained(): boolean {
+    return this.#burst.drained;
+  }
+
   /** Fills the batch; returns an error number where the socket is broken, else 0. */
   receive(batch: Batch): number {
     return this.#burst.receive(batch, this);

@@ -9,10 +9,15 @@
  *
  * The header length is a hint, and Linux gives what happens to lie in one piece: it is never believed.
  */
+import { release } from 'node:os';
 import { GSO_ECN, GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NONE, type Packet } from '../../core/packet.ts';
 import { VIRTIO_NET_HDR_F_NEEDS_CSUM as NEEDS_CSUM, VIRTIO_NET_HDR_SIZE as SIZE } from './constants.ts';
 
 export { SIZE };
+
+/** Whether the header knows UDP super-frames, and TAP devices TUN_F_USO4 and TUN_F_USO6: from Linux 6.2. */
+const [major, minor] = release().split('.').map(Number);
+export const KERNEL_HAS_USO = major > 6 || (major === 6 && minor >= 2);
 
 const TYPE = 1;
 const HEADER_LENGTH = 2;
