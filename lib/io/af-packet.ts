@@ -101,8 +101,13 @@ export class AfPacketPort implements Port, Taker {
     this.mtu = integer('mtu', options.mtu ?? 1500, 68, 65521) + 14;
     this.#receiveBuffer = integer('receiveBuffer', options.receiveBuffer ?? 8 << 20, 1, 1 << 30);
     this.#sendBuffer = integer('sendBuffer', options.sendBuffer ?? 4 << 20, 1, 1 << 30);
-    this.offloads = CHECKSUM | GAPS | (options.offload === false ? 0 : TSO4 | TSO6 | USO);
+    this.offloads =
+      CHECKSUM | GAPS | (options.offload === false ? 0 : TSO4 | TSO6 | (vnet.KERNEL_HAS_USO ? USO : 0));
     this.#refusals = new Refusals(this.name);
+  }
+
+  get drained(): boolean {
+    return this.#in?.drained ?? false;
   }
 
   async open(host: PortHost): Promise<void> {

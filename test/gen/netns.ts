@@ -51,8 +51,8 @@ export class Namespaces {
       [a, deviceA],
       [b, deviceB],
     ]) {
-      this.run(name, `sh -c "echo 0 > /proc/sys/net/ipv6/conf/${device}/accept_dad"`);
-      this.run(name, `ip link set ${device} up`);
+      const silent = `echo 0 > /proc/sys/net/ipv6/conf/${device}/accept_dad`;
+      this.run(name, `sh -c "${silent} && ip link set ${device} up"`);
     }
   }
 

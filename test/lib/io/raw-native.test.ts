@@ -3,98 +3,21 @@ import t, { type Test } from 'tap';
 import { viewOf } from '../../../codecs/bytes.ts';
 import { parse } from '../../../codecs/ip.ts';
 import * as ipv4 from '../../../codecs/ipv4.ts';
-import * as ipv6 from '../../../codecs/ipv6.ts';
 import { Batch } from '../../../lib/core/batch.ts';
 import { createContext, portHost } from '../../../lib/core/context.ts';
 import * as drops from '../../../lib/core/drop.ts';
 import { type RawNativeOptions, RawNativePort } from '../../../lib/io/raw-native.ts';
-import { Wrapper } from '../../../lib/io/wrap/wrapper.ts';
 import { testContext, testHost } from '../../gen/context.ts';
 import { openDescriptors } from '../../gen/descriptors.ts';
 import { until } from '../../gen/far-socket.ts';
 import { asNobody, within } from '../../gen/netns.ts';
 import { noNamespaces, noNative, skip } from '../../gen/skip.ts';
-import { ADDRESSES, Wire } from '../../gen/wire.ts';
-import { difference, portConformance, type Rig } from './conformance.ts';
-
-const ESP = 50;
-
-type Family = 4 | 6;
-
-/** An IP packet from `from` to `to` that holds a pattern. */
-function packet(
-  family: Family,
-  [from, to]: readonly string[],
-  length: number,
-  serial = 1,
-  notes = {},
-): Uint8Array {
-  const bytes = Uint8Array.from({ length }, (_, i) => i * 7 + serial * 31);
-  const v = viewOf(bytes);
-  const { tos, label, hops, protocol } = {
-    tos: serial & 0xff,
-    label: serial & 0xfffff,
-    hops: 64,
-    protocol: ESP,
-    ...notes,
-  };
-  const [src, dst] = [parse(from).words, parse(to).words];
-  if (family === 6) {
-    ipv6.write(v, 0, tos, label, length - ipv6.SIZE, protocol, hops, src, dst);
-    return bytes;
-  }
-  ipv4.write(v, 0, tos, length, serial & 0xffff || 1, ipv4.DF, hops, protocol, src[3] | 0, dst[3] | 0);
-  ipv4.fillChecksum(v, 0);
-  return bytes;
-}
-
-/** The same packet the other way round: no checksum changes. */
-function turned(bytes: Uint8Array): Uint8Array {
-  const [at, size] = bytes[0] >> 4 === 4 ? [12, 4] : [8, 16];
-  const other = bytes.slice();
-  other.set(bytes.subarray(at, at + size), at + size);
-  other.set(bytes.subarray(at + size, at + 2 * size), at);
-  return other;
-}
-
-/** Turns what is received round, so that frames of one kind do for both directions. */
-class Turning extends Wrapper {
-  readonly #namespace: string;
-
-  constructor(inner: RawNativePort, namespace: string) {
-    super(inner);
-    this.#namespace = namespace;
-  }
-
-  override open(host: Parameters<Wrapper['open']>[0]): Promise<void> {
-    return within(this.#namespace, () => this.inner.open(host));
-  }
-
-  override receive(batch: Batch): number {
-    super.receive(batch);
-    for (let i = 0; i < batch.length; i++) batch.packets[i].frame().set(turned(batch.packets[i].frame()));
-    return batch.length;
-  }
-}
-
-const rig = (t: Test, family: Family) => (): Rig => {
-  const wire = new Wire(t);
-  let open = true;
-  return {
-    port: new Turning(new RawNativePort({ address: ADDRESSES[family][0] }), wire.here),
-    deliver: (frames) => wire.deliver(frames.map(turned)),
-    collect: () => wire.collect(ESP),
-    close: () => {
-      if (open) wire.close();
-      open = false;
-    },
-  };
-};
+import { ADDRESSES, ESP, type Family, packet, Wire } from '../../gen/wire.ts';
+import { difference } from './conformance.ts';
 
 /** An open port on a wire, and what is logged. */
 async function stand(t: Test, family: Family, options: Partial<RawNativeOptions> = {}) {
   const wire = new Wire(t);
-  t.teardown(() => wire.far.close());
   const test = testContext();
   const warnings: string[] = [];
   const log = { ...test.log, warn: (text: string) => void warnings.push(text) };
@@ -274,14 +197,6 @@ function troubles(): void {
 const reason = noNamespaces() ?? noNative();
 if (reason !== null) skip(t, reason);
 else {
-  for (const family of [4, 6] as const) {
-    const sizes = [48, 49, 60, 64, 127, 128, 129, 255, 500, 511, 512, 999, 1024, 1400, 1499, 1500];
-    portConformance(t, `raw-native, IPv${family}`, rig(t, family), {
-      paced: true,
-      sizes,
-      frame: (length, serial) => packet(family, ADDRESSES[family], length, serial),
-    });
-  }
   headers();
   troubles();
 }
