@@ -37,6 +37,7 @@ export { TooBig } from './elements/too-big.ts';
 export { Trace } from './elements/trace.ts';
 export { VxlanDecap } from './elements/vxlan-decap.ts';
 export { VxlanEncap } from './elements/vxlan-encap.ts';
+export { type AfPacketOptions, AfPacketPort } from './io/af-packet.ts';
 export { Endpoint, type EndpointCounts, type EndpointOptions } from './io/endpoint.ts';
 export { MemoryUnderlay, memoryPair } from './io/memory.ts';
 export { PcapReader, type PcapReaderOptions, PcapWriter, type PcapWriterOptions } from './io/pcap-file.ts';
@@ -58,7 +59,10 @@ export {
   TSO6,
   USO,
 } from './io/port.ts';
+export { type RawNativeOptions, RawNativePort } from './io/raw-native.ts';
+export { type TapOptions, TapPort, TunPort } from './io/tap.ts';
 export { type UdpOptions, UdpPort } from './io/udp.ts';
+export { type UdpNativeOptions, UdpNativePort } from './io/udp-native.ts';
 export { Capture } from './io/wrap/capture.ts';
 export { Faults } from './io/wrap/faults.ts';
 export { PortTrace } from './io/wrap/trace.ts';

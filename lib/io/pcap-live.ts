@@ -1,7 +1,7 @@
 /**
  * A network device by way of libpcap and the optional package `cap`: receives every frame that passes the
  * device, and sends frames as they are. For sniffing, tests and small bridges on Linux and macOS; where
- * throughput counts there are other ports.
+ * throughput counts, or devices come and go, there is af-packet.ts on Linux.
  *
  * What `cap` is like shapes this port:
  *
