@@ -20,8 +20,9 @@ import { portError } from './native/errors.ts';
 import { takeFrame, takesFrame } from './native/frames.ts';
 import { libc } from './native/libc.ts';
 import { inNamespace } from './native/link.ts';
+import { Missed } from './native/missed.ts';
 import { OutBurst } from './native/out-burst.ts';
-import { Missed, openPacket } from './native/packet-socket.ts';
+import { openPacket } from './native/packet-socket.ts';
 import { Poller } from './native/poller.ts';
 import { Refusals } from './native/refusals.ts';
 import * as vnet from './native/vnet.ts';
@@ -61,9 +62,6 @@ export interface AfPacketOptions {
   name?: string;
 }
 
-/** Milliseconds between two looks at how many frames the kernel has dropped. */
-const LOOK = 1000;
-
 // struct tpacket_auxdata (linux/if_packet.h), and a VLAN tag.
 const TCI = 16;
 const TPID = 18;
@@ -87,7 +85,6 @@ export class AfPacketPort implements Port, Taker {
   #in: Burst | null = null;
   #out: OutBurst | null = null;
   #missed: Missed | null = null;
-  #looked = 0;
   #fd = -1;
 
   /** Throws a TypeError or RangeError for options that make no sense. */
@@ -129,7 +126,6 @@ export class AfPacketPort implements Port, Taker {
       throw error;
     }
     this.#fd = fd;
-    this.#looked = host.clock.now;
     this.#prepare(fd, host);
     host.wake();
   }
@@ -137,9 +133,10 @@ export class AfPacketPort implements Port, Taker {
   #prepare(fd: number, host: PortHost): void {
     this.#in ??= new Burst(vnet.SIZE);
     this.#out ??= new OutBurst(this.stats);
-    this.#missed ??= new Missed();
+    this.#missed ??= new Missed(this.stats);
     this.#in.open(fd, host);
     this.#out.open(fd);
+    this.#missed.open(fd, host.clock.now);
     this.#out.onRefused = (errno, bytes) => this.#refused(errno, bytes);
     this.#refusals.open(host);
   }
@@ -205,9 +202,7 @@ export class AfPacketPort implements Port, Taker {
 
   /** Counts what the kernel has dropped because nobody received it in time. */
   tick(now: number): void {
-    if (this.#fd < 0 || now - this.#looked < LOOK) return;
-    this.#looked = now;
-    this.stats.lost(drops.PORT_FULL, this.#missed!.take(this.#fd));
+    if (this.#fd >= 0) this.#missed!.tick(now);
   }
 
   async close(): Promise<void> {
@@ -222,7 +217,7 @@ export class AfPacketPort implements Port, Taker {
 
   #stop(): void {
     if (this.#fd < 0) return;
-    this.stats.lost(drops.PORT_FULL, this.#missed!.take(this.#fd));
+    this.#missed!.look();
     this.#poll!.remove(this.#fd);
     libc().close(this.#fd);
     this.#fd = -1;

@@ -20,6 +20,7 @@ import * as drops from '../core/drop.ts';
 import type { Poll } from '../core/poll.ts';
 import { portError } from './native/errors.ts';
 import { libc } from './native/libc.ts';
+import { Missed } from './native/missed.ts';
 import { Poller } from './native/poller.ts';
 import { openRaw, RawReceiver, RawSender } from './native/raw-socket.ts';
 import { Refusals } from './native/refusals.ts';
@@ -59,6 +60,7 @@ export class RawNativePort implements Port {
   #poll: Poll | null = null;
   #receiver: RawReceiver | null = null;
   #sender: RawSender | null = null;
+  #missed: Missed | null = null;
   #fd = -1;
 
   /** Throws a TypeError or RangeError for options that make no sense. */
@@ -100,6 +102,8 @@ export class RawNativePort implements Port {
       if (this.#refusals.due) this.#refusals.tell(errno, `a packet of ${bytes} bytes`);
     });
     this.#sender.open(fd);
+    this.#missed ??= new Missed(this.stats);
+    this.#missed.open(fd, host.clock.now);
     this.#refusals.open(host);
     host.wake();
   }
@@ -127,6 +131,11 @@ export class RawNativePort implements Port {
     batch.clear();
   }
 
+  /** Counts what the kernel has dropped because nobody received it in time. */
+  tick(now: number): void {
+    if (this.#fd >= 0) this.#missed!.tick(now);
+  }
+
   async close(): Promise<void> {
     this.#stop();
   }
@@ -138,6 +147,7 @@ export class RawNativePort implements Port {
 
   #stop(): void {
     if (this.#fd < 0) return;
+    this.#missed!.look();
     this.#poll!.remove(this.#fd);
     libc().close(this.#fd);
     this.#fd = -1;

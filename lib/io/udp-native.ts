@@ -21,6 +21,7 @@ import type { Poll } from '../core/poll.ts';
 import { VtepTable } from '../tables/vtep.ts';
 import { portError } from './native/errors.ts';
 import { type Libc, libc } from './native/libc.ts';
+import { Missed } from './native/missed.ts';
 import { Poller } from './native/poller.ts';
 import { Refusals } from './native/refusals.ts';
 import { trainsAreWhole } from './native/self-test.ts';
@@ -87,6 +88,7 @@ export class UdpNativePort implements Port {
   #poll: Poll | null = null;
   #receiver: UdpReceiver | null = null;
   #sender: UdpSender | null = null;
+  #missed: Missed | null = null;
   /** Descriptors; empty unless open. The last one listens. */
   #sockets: number[] = [];
   /** Those that send. */
@@ -173,6 +175,8 @@ export class UdpNativePort implements Port {
     this.#sender.segmentation = trains;
     this.#sender.onRefused = (errno, peer, bytes) => this.#refused(errno, peer, bytes);
     this.#refusals.open(host);
+    this.#missed ??= new Missed(this.stats);
+    this.#missed.open(listener, host.clock.now);
     this.#host = host;
     this.#sockets = sockets;
     this.#sending = sockets.length === 1 ? sockets : sockets.slice(0, -1);
@@ -233,6 +237,11 @@ export class UdpNativePort implements Port {
     this.#refusals.tell(errno, `a datagram of ${bytes} bytes to ${where}`);
   }
 
+  /** Counts what the kernel has dropped because nobody received it in time. */
+  tick(now: number): void {
+    if (this.#sockets.length > 0) this.#missed!.tick(now);
+  }
+
   async close(): Promise<void> {
     this.#stop();
   }
@@ -244,6 +253,7 @@ export class UdpNativePort implements Port {
 
   #stop(): void {
     if (this.#sockets.length === 0) return;
+    this.#missed!.look();
     this.#poll!.remove(this.#sockets.at(-1)!);
     for (const fd of this.#sockets) this.#libc!.close(fd);
     this.#sockets = [];

@@ -56,6 +56,7 @@ export const SO_RCVBUF = 8;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_BINDTODEVICE = 25;
+export const SO_MEMINFO = 55;
 export const IPPROTO_IP = 0;
 export const IPPROTO_UDP = 17;
 export const IPPROTO_IPV6 = 41;
@@ -82,7 +83,6 @@ export const IPV6_TCLASS = 67;
 // linux/if_packet.h, linux/if_ether.h
 export const SOL_PACKET = 263;
 export const PACKET_ADD_MEMBERSHIP = 1;
-export const PACKET_STATISTICS = 6;
 export const PACKET_AUXDATA = 8;
 export const PACKET_VNET_HDR = 15;
 export const PACKET_QDISC_BYPASS = 20;

@@ -79,18 +79,3 @@ function attach(native: Libc, fd: number, index: number, device: string): void {
   const errno = slab.view.getInt32(0, true);
   if (errno !== 0) throw portError(errno, what);
 }
-
-/** Reads how many frames found a packet socket's buffer full since it was asked last. */
-export class Missed {
-  readonly #libc = libc();
-  readonly #slab = new Slab(128);
-
-  take(fd: number): number {
-    const { view } = this.#slab;
-    view.setUint32(64, 8, true);
-    const [value, bytes] = [this.#slab.address(0), this.#slab.address(64)];
-    // struct tpacket_stats: packets, drops.
-    const answer = this.#libc.getsockopt(fd, c.SOL_PACKET, c.PACKET_STATISTICS, value, bytes);
-    return answer < 0 ? 0 : view.getUint32(4, true);
-  }
-}

@@ -250,6 +250,26 @@ async function limits(): Promise<void> {
   });
 }
 
+async function overload(): Promise<void> {
+  await t.test('what comes too fast is counted', async (t) => {
+    const { port, far } = await stand(t, { receiveBuffer: 1 });
+    await far.deliver(
+      Array.from({ length: 100 }, () => new Uint8Array(1000)),
+      port,
+    );
+    port.tick(10_000);
+    const missed = port.stats.droppedFor(drops.PORT_FULL);
+    t.ok(missed > 0, `${missed} found no room`);
+    t.equal((await receive(port, 100 - missed)).length, 100 - missed, 'the others are received');
+    await far.deliver(
+      Array.from({ length: 100 }, () => new Uint8Array(1000)),
+      port,
+    );
+    await port.close();
+    t.ok(port.stats.droppedFor(drops.PORT_FULL) > missed, 'also those of the end');
+  });
+}
+
 /** A port in a namespace that is joined to another. */
 async function onVeth(t: Test, options: Partial<UdpNativeOptions>) {
   const namespaces = new Namespaces(t);
@@ -340,6 +360,7 @@ else {
   await sources();
   await peers();
   await refusals();
+  await overload();
   await selfTest();
   const unable = noNamespaces();
   if (unable !== null) skip(t, unable);
