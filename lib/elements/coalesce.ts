@@ -24,7 +24,7 @@ import {
   segments,
   TAILROOM,
 } from '../core/packet.ts';
-import { noteLeftOpen } from './left-open.ts';
+import { COMPLETE, CONTRADICTION, type Finding, noteLeftOpen, OPEN } from './left-open.ts';
 import { Run } from './merge-run.ts';
 import { copyPiece } from './pieces.ts';
 
@@ -71,7 +71,9 @@ export class Coalesce extends Element {
     const { packets, length } = batch;
     for (let i = 0; i < length; i++) {
       const p = packets[i];
-      if (this.#isLeftOpen(p)) this.#alone(p);
+      const found = this.#mtu === 0 || p.csumStart !== NONE ? COMPLETE : this.#look(p);
+      if (found === CONTRADICTION) this.drop(p, MALFORMED);
+      else if (found === OPEN) this.#alone(p);
       else if (isTrain(p)) this.#train(p);
       else if (p.gsoType === GSO_NONE && p.csumStart === NONE) this.#single(p);
       else this.#alone(p);
@@ -81,8 +83,7 @@ export class Coalesce extends Element {
     this.#out.flush();
   }
 
-  #isLeftOpen(p: Packet): boolean {
-    if (this.#mtu === 0 || p.csumStart !== NONE) return false;
+  #look(p: Packet): Finding {
     return noteLeftOpen(p, p.start + this.#prefix, this.#mtu);
   }
 
