@@ -213,6 +213,9 @@ const MAX_BITS = 13;
 class Addresses {
   readonly #evp: Evp;
   readonly #memories = new WeakMap<ArrayBufferLike, Known>();
+  // Of the bytes that were asked for last: where they lie is what V8 tells slowly.
+  #bytes: Uint8Array | null = null;
+  #offset = 0;
   #buffer: ArrayBufferLike | null = null;
   #known: Known | null = null;
 
@@ -222,9 +225,13 @@ class Addresses {
 
   /** The address of `bytes[at]`. */
   of(bytes: Uint8Array, at: number): number {
-    if (bytes.buffer !== this.#buffer) this.#turnTo(bytes.buffer);
+    if (bytes !== this.#bytes) {
+      this.#bytes = bytes;
+      this.#offset = bytes.byteOffset;
+      if (bytes.buffer !== this.#buffer) this.#turnTo(bytes.buffer);
+    }
     const known = this.#known!;
-    const offset = bytes.byteOffset + at;
+    const offset = this.#offset + at;
     const i = Math.imul(offset, 0x9e3779b1) >>> known.shift;
     if (known.offsets[i] !== offset) {
       known.offsets[i] = offset;
