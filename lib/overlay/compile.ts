@@ -133,8 +133,11 @@ class Compiler {
   /** The node that leads to a network's encapsulator: a segment where its underlay takes no super-frames. */
   #tunneled({ vni, encrypted }: WantedNetwork): string {
     const { esp, underlay } = this.#parts;
-    const { medium, offloads } = encrypted && esp !== null ? esp.underlay : underlay;
-    const whole = medium === DATAGRAM && (offloads & TRAIN) !== 0;
+    const sealed = encrypted && esp !== null;
+    const { medium, offloads } = sealed ? esp.underlay : underlay;
+    // ESP makes trains of them.
+    const needed = sealed ? TRAIN : OFFLOADS | GAPS;
+    const whole = medium === DATAGRAM && (offloads & needed) === needed;
     if (!this.#large || whole) return `${vni}.encap`;
     const options = { medium: ETHERNET, mtu: ANY_LENGTH, offloads: 0 } as const;
     this.#nodes[`${vni}.segment`] = node(Segment, options, { out: `${vni}.encap` });
@@ -158,8 +161,7 @@ class Compiler {
   #plain(): void {
     const { local, networks } = this.#wanted;
     const { underlay, intent } = this.#parts;
-    const mtu = underlay.mtu - vxlan.SIZE - ethernet.SIZE;
-    const first = this.#coalesced('decap', { medium: underlay.medium, mtu });
+    const first = this.#coalesced('decap', { medium: underlay.medium, mtu: this.#smallest() });
     this.#nodes.underlay = { port: underlay, to: { out: first } };
     this.#nodes.decap = node(
       VxlanDecap,
@@ -173,6 +175,16 @@ class Compiler {
       },
       bridges(networks.filter(({ encrypted }) => !encrypted)),
     );
+  }
+
+  /** The largest IP packet that fits the underlay, every plain network and every port of one. */
+  #smallest(): number {
+    const plain = this.#wanted.networks.filter(({ encrypted }) => !encrypted);
+    const inside = this.#parts.underlay.mtu - vxlan.SIZE - ethernet.SIZE;
+    return plain.reduce((mtu, network) => {
+      const ports = network.ports.map(({ port }) => port.mtu - ethernet.SIZE);
+      return ports.reduce((a, b) => Math.min(a, b), Math.min(mtu, network.mtu));
+    }, inside);
   }
 
   /** Where frames come from ESP and go there. */
