@@ -44,4 +44,9 @@ export class Station {
   echo(address: string, port: number, lengths: readonly number[]): Promise<number[]> {
     return this.#ask('echo', address, port, lengths);
   }
+
+  /** How many of `count` datagrams that leave in one piece come back from a station that serves. */
+  echoTrain(address: string, port: number, length: number, count: number): Promise<number> {
+    return this.#ask('echoTrain', address, port, length, count);
+  }
 }

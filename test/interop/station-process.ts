@@ -6,6 +6,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { IPPROTO_UDP, UDP_SEGMENT } from '../../lib/io/native/constants.ts';
+import { libc } from '../../lib/io/native/libc.ts';
+import { setter } from '../../lib/io/native/socket-options.ts';
 
 export interface Download {
   readonly bytes: number;
@@ -22,6 +26,9 @@ export interface Requests {
   download(host: string, port: number, bytes: number): Promise<Download>;
   /** Sends a datagram of each length and waits for its echo; returns the lengths that did not come back as they were. */
   echo(address: string, port: number, lengths: readonly number[]): Promise<number[]>;
+  /** Sends datagrams of one length in one piece (UDP_SEGMENT), the last one half as long; returns how many echoes came
+   * back as they were. Needs native code. */
+  echoTrain(address: string, port: number, length: number, count: number): Promise<number>;
 }
 
 const PIECE = 1 << 20;
@@ -103,6 +110,24 @@ const handlers: Requests = {
     for (const length of lengths) if (!(await cameBack(socket, address, port, length))) lost.push(length);
     socket.close();
     return lost;
+  },
+  async echoTrain(address, port, length, count) {
+    const socket = createSocket({ type: address.includes(':') ? 'udp6' : 'udp4', recvBufferSize: 1 << 20 });
+    socket.bind(0);
+    await once(socket, 'listening');
+    // biome-ignore lint/suspicious/noExplicitAny: Node.js has no other way to the descriptor
+    setter(libc(), (socket as any)._handle.fd)(IPPROTO_UDP, UDP_SEGMENT, length);
+    const sent = randomBytes(length * (count - 1) + (length >> 1));
+    const pieces = Array.from({ length: count }, (_, i) => sent.subarray(i * length, (i + 1) * length));
+    const missing = new Set(pieces.map((piece) => piece.toString('hex')));
+    socket.on('message', (message) => void missing.delete(message.toString('hex')));
+    for (let i = 0; i < TRIES && missing.size > 0; i++) {
+      socket.send(sent, port, address);
+      const end = performance.now() + ROUND_TRIP;
+      while (missing.size > 0 && performance.now() < end) await sleep(5);
+    }
+    socket.close();
+    return count - missing.size;
   },
 };
 
