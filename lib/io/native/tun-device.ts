@@ -28,8 +28,10 @@ export function openTun(device: TunDevice): OpenTun {
   const native = libc();
   const fd = native.open('/dev/net/tun', c.O_RDWR | c.O_NONBLOCK | c.O_CLOEXEC);
   if (fd < 0) {
-    const { code, message } = portError(native.errno(), '/dev/net/tun cannot be opened');
-    throw new PortError(code, `${message}: TAP devices need it (modprobe tun, or --device /dev/net/tun)`);
+    const error = portError(native.errno(), '/dev/net/tun cannot be opened');
+    if (error.code === 'IO') throw error; // as too many descriptors
+    const advice = 'TAP devices need it (modprobe tun, or --device /dev/net/tun)';
+    throw new PortError(error.code, `${error.message}: ${advice}`);
   }
   try {
     return { fd, name: configure(native, fd, device) };
