@@ -206,8 +206,8 @@ interface Known {
 }
 
 /** Bytes of memory for which a box is kept, and the most boxes, as a power of two. */
-const GRAIN = 256;
-const MAX_BITS = 13;
+const GRAIN = 64;
+const MAX_BITS = 16;
 
 /** Addresses of places within ArrayBuffers. A pool's packets lie in one, each with few different starts. */
 class Addresses {
