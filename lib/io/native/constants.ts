@@ -149,6 +149,7 @@ export const NLM_F_ACK = 0x04;
 export const NLMSG_ERROR = 2;
 export const RTM_NEWLINK = 16;
 export const IFLA_ADDRESS = 1;
+export const IFLA_IFNAME = 3;
 export const IFLA_MTU = 4;
 export const IFLA_GSO_MAX_SEGS = 40;
 export const IFF_UP = 1;

@@ -25,13 +25,11 @@ const INFO = 16;
 /** Changes the device of a name in this thread's namespace. Throws a PortError. */
 export function changeLink(name: string, change: LinkChange): void {
   const native = libc();
-  const index = native.ifNameToIndex(name);
-  if (index === 0) throw portError(c.ENODEV, `"${name}" cannot be changed`);
   const fd = native.socket(c.AF_NETLINK, c.SOCK_RAW | c.SOCK_CLOEXEC, c.NETLINK_ROUTE);
   if (fd < 0) throw portError(native.errno(), 'no netlink socket can be had');
   try {
     const slab = new Slab(512);
-    const bytes = writeMessage(slab, index, change);
+    const bytes = writeMessage(slab, name, change);
     if (native.write(fd, slab.address(0), bytes) < 0 || native.read(fd, slab.address(0), 512) < HEADER + 4) {
       throw portError(native.errno(), `"${name}" cannot be changed`);
     }
@@ -44,7 +42,7 @@ export function changeLink(name: string, change: LinkChange): void {
 }
 
 /** Writes the whole message and returns its length. */
-function writeMessage({ view: v, bytes }: Slab, index: number, change: LinkChange): number {
+function writeMessage({ view: v, bytes }: Slab, name: string, change: LinkChange): number {
   let at = HEADER + INFO;
   const attribute = (type: number, value: Uint8Array): void => {
     v.setUint16(at, 4 + value.length, true);
@@ -53,13 +51,13 @@ function writeMessage({ view: v, bytes }: Slab, index: number, change: LinkChang
     at = (at + 4 + value.length + 3) & ~3;
   };
   const word = (value: number) => new Uint8Array(Uint32Array.of(value).buffer);
+  attribute(c.IFLA_IFNAME, Buffer.from(`${name}\0`));
   if (change.mac !== undefined) attribute(c.IFLA_ADDRESS, change.mac);
   if (change.mtu !== undefined) attribute(c.IFLA_MTU, word(change.mtu));
   if (change.gsoMaxSegments !== undefined) attribute(c.IFLA_GSO_MAX_SEGS, word(change.gsoMaxSegments));
   v.setUint32(0, at, true);
   v.setUint16(4, c.RTM_NEWLINK, true);
   v.setUint16(6, c.NLM_F_REQUEST | c.NLM_F_ACK, true);
-  v.setInt32(HEADER + 4, index, true);
   if (change.up !== undefined) {
     v.setUint32(HEADER + 8, change.up ? c.IFF_UP : 0, true);
     v.setUint32(HEADER + 12, c.IFF_UP, true);
