@@ -61,11 +61,11 @@ export class Namespaces {
     return sh(`ip netns exec ${this.real(name)} ${command}`);
   }
 
-  /** Runs a shell command that may fail, beside whatever else runs. */
-  attempt(name: string, command: string): Promise<{ ok: boolean; text: string }> {
+  /** Runs a shell command that may fail, or takes more than `ms`, beside whatever else runs. */
+  attempt(name: string, command: string, ms = 60_000): Promise<{ ok: boolean; text: string }> {
     const args = ['netns', 'exec', this.real(name), 'sh', '-c', command];
     return new Promise((resolve) => {
-      execFile('ip', args, { timeout: 60_000 }, (error, stdout, stderr) => {
+      execFile('ip', args, { timeout: ms }, (error, stdout, stderr) => {
         resolve({ ok: error === null, text: stdout + stderr });
       });
     });
