@@ -348,6 +348,8 @@ function meet(fates: readonly Fate[], gap = 0, more: Setup = {}) {
     ...KINDS[r.below(4)],
     tags: [],
     flags: tcp.ACK,
+    // With DF the identification of what was merged across a gap is counted anew (RFC 6864 section 4.1).
+    ipFlags: 0,
     size: 100,
     payload: randomBytes(r, 100 * fates.length - 40),
   });
