@@ -20,6 +20,8 @@ const BYTES = Number(process.env.BYTES ?? 64 << 20);
 const EXAMPLE = new URL('../../dist/examples/tap-overlay.js', import.meta.url).pathname;
 const VNI = '42';
 const PORT = 8080;
+/** With the family inside added. */
+const IPERF = 5200;
 /** Milliseconds that keys have to be agreed upon, and programs to start and end, on a busy machine. */
 const PATIENCE = 30_000;
 
@@ -54,7 +56,7 @@ async function missing({ kind }: Way, family: Family): Promise<string | null> {
 }
 
 /** Two hosts with a wire between them, and a user of the network on each. */
-class Pair {
+export class Pair {
   readonly #namespaces: Namespaces;
   readonly #programs = new Programs();
   readonly #stations: Record<Host, Station>;
@@ -78,7 +80,7 @@ class Pair {
     await Promise.all([
       // One for each family inside: iperf3 serves one after the other.
       ...FAMILIES.map((family) =>
-        this.#start('b', ['iperf3', '-s', '-p', `${520 + family}`, '--forceflush']).line(
+        this.#start('b', ['iperf3', '-s', '-p', `${IPERF + family}`, '--forceflush']).line(
           /listening/,
           PATIENCE,
         ),
@@ -136,12 +138,22 @@ class Pair {
 
   /** Bytes that arrived in a second of iperf3. */
   async iperf(family: Family, ...options: string[]): Promise<number> {
-    const to = ['-c', INSIDE[family].b, '-p', `${520 + family}`];
+    const to = ['-c', INSIDE[family].b, '-p', `${IPERF + family}`];
     const argv = ['iperf3', ...to, '-t', '1', '-C', 'cubic', '-J', ...options];
     const { stdout, stderr } = await this.#programs.finish(this.#start('a', argv), PATIENCE);
     const { error, end } = JSON.parse(stdout || '{}');
     if (end?.sum_received === undefined) throw new Error(`iperf3: ${error ?? stderr}`);
     return end.sum_received.bytes;
+  }
+
+  /** Has as much as can go both ways in several flows for so many seconds; returns the bytes that arrived. */
+  async load(seconds: number): Promise<number> {
+    const to = ['-c', INSIDE[4].b, '-p', `${IPERF + 4}`, '-t', `${seconds}`, '--bidir', '-P', '4', '-J'];
+    const running = this.#start('a', ['iperf3', ...to]);
+    const { stdout, stderr } = await this.#programs.finish(running, seconds * 1000 + PATIENCE);
+    const { error, end } = JSON.parse(stdout || '{}');
+    if (end?.sum_received === undefined) throw new Error(`iperf3: ${error ?? stderr}`);
+    return end.sum_received.bytes + end.sum_received_bidir_reverse.bytes;
   }
 
   /** Fetches a file, `host` from the other. */
@@ -189,14 +201,20 @@ async function combination(t: Test, pair: Pair, way: Way, family: Family, mtu: n
   );
 }
 
-/** All combinations of one way. */
-export function combinations(t: Test, way: Way): void {
-  const reason =
+/** Why the example cannot run here, or null. */
+export function noExample(): string | null {
+  return (
     noNamespaces() ??
     noNative() ??
     (existsSync('/dev/net/tun') ? null : 'there is no /dev/net/tun') ??
     (has('iperf3') && has('ping') ? null : 'iperf3 or ping is not installed') ??
-    (existsSync(EXAMPLE) ? null : `${EXAMPLE} is not there: npm run build`);
+    (existsSync(EXAMPLE) ? null : `${EXAMPLE} is not there: npm run build`)
+  );
+}
+
+/** All combinations of one way. */
+export function combinations(t: Test, way: Way): void {
+  const reason = noExample();
   if (reason !== null) {
     skip(t, reason);
     return;
