@@ -27,6 +27,8 @@ const CHECKSUM = layout.offsetOf('checksum');
 export const SIZE = layout.span;
 /** IP protocol number. */
 export const PROTOCOL = 17;
+/** Bytes of the largest payload over IPv4: 65535 less both headers. Over IPv6 it would be 20 more. */
+export const MAX_PAYLOAD = 65507;
 
 /** `end` is where the IP payload ends. Bytes between the datagram's own end and `end` are allowed. */
 export function check(v: DataView, at: number, end: number): Fault {

@@ -9,18 +9,20 @@ export interface Log {
 /** Says nothing. */
 export const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Bounds the lines that anybody on the network can cause: one a second of each kind. */
+/** Bounds the lines that anybody on the network can cause: one of each kind in an interval. */
 export class Seldom {
   readonly #said: Float64Array;
+  readonly #interval: number;
 
-  /** Kinds are numbers from 0. */
-  constructor(kinds = 1) {
+  /** Kinds are numbers from 0; `interval` in ms. */
+  constructor(kinds = 1, interval = 1000) {
+    this.#interval = interval;
     this.#said = new Float64Array(kinds).fill(Number.NEGATIVE_INFINITY);
   }
 
   /** Whether a line may be said, at a time in ms. It counts as said then. */
   due(kind: number, now: number): boolean {
-    if (now - this.#said[kind] < 1000) return false;
+    if (now - this.#said[kind] < this.#interval) return false;
     this.#said[kind] = now;
     return true;
   }

@@ -12,9 +12,6 @@ import { GSO_UDP_L4, HEADROOM, type Packet } from '../core/packet.ts';
 import { Segmenter } from '../core/segmenter.ts';
 import * as transport from './transport-udp.ts';
 
-/** The most bytes of a train: what one UDP datagram can have. */
-const MAX_BYTES = 65507;
-
 export class TrainSealer {
   /** Segments of the super-frame that was begun, and how many of them are sealed. */
   count = 0;
@@ -32,7 +29,7 @@ export class TrainSealer {
   begin(p: Packet, sa: OutboundSa): boolean {
     if (!this.#segmenter.begin(p, p.start + vxlan.SIZE)) return false;
     const bytes = esp.HEADER + esp.sealedEnd(sa, 0, udp.SIZE + p.hdrLen + p.gsoSize);
-    this.#most = Math.max(Math.floor(MAX_BYTES / bytes), 1);
+    this.#most = Math.max(Math.floor(udp.MAX_PAYLOAD / bytes), 1);
     this.count = this.#segmenter.count;
     this.done = 0;
     return true;

@@ -197,7 +197,7 @@ export class AfPacketPort implements Port, Taker {
   }
 
   #refused(errno: number, bytes: number): void {
-    if (this.#refusals.due) this.#refusals.tell(errno, `a frame of ${bytes} bytes`);
+    if (this.#refusals.due()) this.#refusals.tell(errno, `a frame of ${bytes} bytes`);
   }
 
   /** Counts what the kernel has dropped because nobody received it in time. */

@@ -99,7 +99,7 @@ export class RawNativePort implements Port {
     this.#receiver ??= new RawReceiver(family, this.protocol, this.stats);
     this.#receiver.open(fd, host);
     this.#sender ??= new RawSender(family, this.stats, (errno, bytes) => {
-      if (this.#refusals.due) this.#refusals.tell(errno, `a packet of ${bytes} bytes`);
+      if (this.#refusals.due()) this.#refusals.tell(errno, `a packet of ${bytes} bytes`);
     });
     this.#sender.open(fd);
     this.#missed ??= new Missed(this.stats);

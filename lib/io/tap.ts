@@ -10,6 +10,7 @@
  * there before. Where it is deleted meanwhile, the port fails; where it goes down, frames sent to it are lost and
  * counted until it comes up.
  */
+import { MAX_PAYLOAD } from '../../codecs/udp.ts';
 import { BATCH, type Batch } from '../core/batch.ts';
 import * as drops from '../core/drop.ts';
 import { type Packet, segments, solidLength } from '../core/packet.ts';
@@ -19,7 +20,7 @@ import { portError } from './native/errors.ts';
 import { takeFrame, takesFrame } from './native/frames.ts';
 import { type Libc, libc } from './native/libc.ts';
 import { inNamespace } from './native/link.ts';
-import { Iovecs, Landing } from './native/memory.ts';
+import { BUDGET, Iovecs, Landing } from './native/memory.ts';
 import { PIECES } from './native/out-burst.ts';
 import { Poller } from './native/poller.ts';
 import { reasonOf } from './native/refusals.ts';
@@ -65,10 +66,6 @@ export interface TapOptions {
   maxSegments?: number;
 }
 
-/** Bytes of received frames after which the engine gets them: more would not stay in the processor's caches. */
-const BUDGET = 128 << 10;
-/** Bytes of the largest UDP payload. */
-const LARGEST_DATAGRAM = 65507;
 /** What a tunnel adds to an IP packet: VXLAN 8, Ethernet 14 and ESP up to 42. */
 const TUNNEL = 64;
 /** The most frames of a turn after which a port that had no more the last time takes it that it has none again. */
@@ -159,7 +156,7 @@ abstract class TunTap implements Port {
       change: {
         mtu: ip,
         ...(mac !== undefined && ethernet && { mac }),
-        gsoMaxSegments: maxSegments ?? Math.max(Math.floor(LARGEST_DATAGRAM / (ip + TUNNEL)), 1),
+        gsoMaxSegments: maxSegments ?? Math.max(Math.floor(MAX_PAYLOAD / (ip + TUNNEL)), 1),
         ...(up && { up }),
       },
     };

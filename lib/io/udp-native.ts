@@ -14,6 +14,7 @@
  * over the loopback device, and does without where that comes out damaged. `segmentation` switches them off.
  */
 import { format, type Ip, parse } from '../../codecs/ip.ts';
+import { MAX_PAYLOAD } from '../../codecs/udp.ts';
 import { BATCH, type Batch } from '../core/batch.ts';
 import * as drops from '../core/drop.ts';
 import type { Packet } from '../core/packet.ts';
@@ -105,7 +106,7 @@ export class UdpNativePort implements Port {
     this.address = format(this.#ip);
     this.name = options.name ?? 'udp';
     this.#refusals = new Refusals(this.name);
-    this.mtu = integer('mtu', options.mtu ?? (this.#ip.family === 4 ? 1472 : 1452), 548, 65507);
+    this.mtu = integer('mtu', options.mtu ?? (this.#ip.family === 4 ? 1472 : 1452), 548, MAX_PAYLOAD);
     this.#port = this.#wanted = integer('port', options.port ?? 4789, 0, 65535);
     this.#sourcePorts = integer('sourcePorts', options.sourcePorts ?? 16, 1, 64);
     this.#receiveBuffer = integer('receiveBuffer', options.receiveBuffer ?? 8 << 20, 1, 1 << 30);
@@ -231,7 +232,7 @@ export class UdpNativePort implements Port {
   }
 
   #refused(errno: number, peer: number, bytes: number): void {
-    if (!this.#refusals.due) return;
+    if (!this.#refusals.due()) return;
     const to = this.peers.get(peer);
     const where = to === undefined ? 'a peer' : format(to.address);
     this.#refusals.tell(errno, `a datagram of ${bytes} bytes to ${where}`);

@@ -16,6 +16,7 @@
  */
 import type dgram from 'node:dgram';
 import { format, parse } from '../../codecs/ip.ts';
+import { MAX_PAYLOAD } from '../../codecs/udp.ts';
 import { BATCH, type Batch } from '../core/batch.ts';
 import * as drops from '../core/drop.ts';
 import { NONE, type Packet } from '../core/packet.ts';
@@ -74,7 +75,7 @@ export class UdpPort implements Port {
     const ip = parse(options.address);
     this.address = format(ip);
     this.name = options.name ?? 'udp';
-    this.mtu = integer('mtu', options.mtu ?? (ip.family === 4 ? 1472 : 1452), 548, 65507);
+    this.mtu = integer('mtu', options.mtu ?? (ip.family === 4 ? 1472 : 1452), 548, MAX_PAYLOAD);
     this.#port = this.#wanted = integer('port', options.port ?? 4789, 0, 65535);
     this.#sourcePorts = integer('sourcePorts', options.sourcePorts ?? 16, 1, 64);
     this.#receiveBuffer = integer('receiveBuffer', options.receiveBuffer ?? 4 << 20, 1, 1 << 30);

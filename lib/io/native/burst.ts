@@ -7,14 +7,12 @@ import type { Packet } from '../../core/packet.ts';
 import type { PortHost } from '../port.ts';
 import * as c from './constants.ts';
 import { type Libc, libc } from './libc.ts';
-import { Landing } from './memory.ts';
+import { BUDGET, Landing } from './memory.ts';
 import { Messages } from './messages.ts';
 import { Slab } from './slab.ts';
 
 /** The most messages of a call. */
 const MOST = 32;
-/** Bytes after which the engine gets what was received: more would not stay in the processor's caches. */
-const BUDGET = 128 << 10;
 
 /** Knows what the messages mean. */
 export interface Taker {

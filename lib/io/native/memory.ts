@@ -10,6 +10,9 @@ import type { Slab } from './slab.ts';
 /** Bytes of struct iovec. */
 export const IOVEC = 16;
 
+/** Bytes after which the engine gets what was received: more would not stay in the processor's caches. */
+export const BUDGET = 128 << 10;
+
 /** Addresses of packets' bytes, for the few memories that pools have. */
 class Memories {
   readonly #known = new Map<ArrayBufferLike, number>();

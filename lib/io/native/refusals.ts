@@ -1,5 +1,6 @@
 /** What becomes of packets that the system refuses to send: they are counted, and now and then it is told. */
 import * as drops from '../../core/drop.ts';
+import { Seldom } from '../../core/log.ts';
 import type { PortHost } from '../port.ts';
 import * as c from './constants.ts';
 import { nameOf, textOf } from './errors.ts';
@@ -17,7 +18,7 @@ export function reasonOf(errno: number): drops.Drop {
 export class Refusals {
   readonly #name: string;
   #host: PortHost | null = null;
-  #audited = Number.NEGATIVE_INFINITY;
+  readonly #audit = new Seldom(1, AUDIT);
 
   /** `name` is that of the port. */
   constructor(name: string) {
@@ -28,14 +29,13 @@ export class Refusals {
     this.#host = host;
   }
 
-  /** Whether one would be told now: ask before words are made for it. */
-  get due(): boolean {
-    return this.#host!.clock.now - this.#audited >= AUDIT;
+  /** Whether one is to be told now: ask before words are made for it. It counts as told then. */
+  due(): boolean {
+    return this.#audit.due(0, this.#host!.clock.now);
   }
 
   /** `what` was refused, as `a datagram of 1400 bytes to 192.0.2.1`. */
   tell(errno: number, what: string): void {
-    this.#audited = this.#host!.clock.now;
     this.#host!.log.warn(`"${this.#name}": ${what} was refused: ${textOf(errno)} (${nameOf(errno)})`);
   }
 }

@@ -10,6 +10,7 @@
  * Without segmentation the same datagrams go out one a message.
  */
 
+import { MAX_PAYLOAD } from '../../../codecs/udp.ts';
 import * as drops from '../../core/drop.ts';
 import { GSO_NONE, isTrain, NONE, type Packet, segments } from '../../core/packet.ts';
 import { completeChecksum } from '../../core/partial-checksum.ts';
@@ -24,9 +25,8 @@ import { reasonOf } from './refusals.ts';
 import { Slab } from './slab.ts';
 import * as sockaddr from './sockaddr.ts';
 
-/** The most datagrams of a train (UDP_MAX_SEGMENTS of kernels before 6.9), and of its bytes. */
+/** The most datagrams of a train (UDP_MAX_SEGMENTS of kernels before 6.9). */
 const MAX_SEGMENTS = 64;
-const MAX_BYTES = 65507;
 /** Messages and iovecs of a system call. */
 const MESSAGES = 64;
 const IOVECS = 256;
@@ -122,7 +122,7 @@ export class UdpSender {
       this.#tos === tos &&
       bytes <= this.#size[i] &&
       this.#datagrams[i] < MAX_SEGMENTS &&
-      this.#bytes[i] + bytes <= MAX_BYTES &&
+      this.#bytes[i] + bytes <= MAX_PAYLOAD &&
       this.#iovec < IOVECS
     );
   }
@@ -173,7 +173,7 @@ export class UdpSender {
 
   /** Datagrams of a length that one message can have. */
   #most(size: number): number {
-    return this.segmentation ? Math.max(Math.min(MAX_SEGMENTS, Math.floor(MAX_BYTES / size)), 1) : 1;
+    return this.segmentation ? Math.max(Math.min(MAX_SEGMENTS, Math.floor(MAX_PAYLOAD / size)), 1) : 1;
   }
 
   /** Begins a message for datagrams of `size` bytes, with room for so many iovecs and bytes of headers. */
