@@ -29,8 +29,10 @@ function network(
   };
 }
 
-/** Gives the TAP of a namespace the address 10.0.0.n. */
+/** Gives the TAP of a namespace the address 10.0.0.n, and a MAC that it has again when it is made anew: the kernel
+ * keeps a neighbor's MAC for a second whatever it hears (`neigh/locktime`). */
 function address(namespaces: Namespaces, name: string, n: number): void {
+  namespaces.run(name, `ip link set tap-${name} address 02:00:00:00:00:0${n}`);
   namespaces.run(name, `ip addr add 10.0.0.${n}/24 dev tap-${name}`);
 }
 

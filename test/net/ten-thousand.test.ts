@@ -10,7 +10,7 @@ import { Batch } from '../../lib/core/batch.ts';
 import { VirtualClock } from '../../lib/core/clock.ts';
 import { settle } from '../../lib/core/engine.ts';
 import type { Packet } from '../../lib/core/packet.ts';
-import { DebugPool } from '../../lib/core/pool.ts';
+import { DebugPool, JUMBO_SLOT } from '../../lib/core/pool.ts';
 import { Random } from '../../lib/core/random.ts';
 import { MemoryUnderlay, memoryPair } from '../../lib/io/memory.ts';
 import type { Port } from '../../lib/io/port.ts';
@@ -26,6 +26,7 @@ const TEST_TYPE = 0x88b5; // IEEE local experimental
 t.test(`${COUNT} endpoints, seed ${seed}`, async (t) => {
   const started = process.hrtime.bigint();
   const pool = new DebugPool({ count: 32_768, slot: 512 });
+  const jumbo = new DebugPool({ count: 1, slot: JUMBO_SLOT });
   const clock = new VirtualClock();
   const random = new Random(seed);
   const macs = Array.from({ length: COUNT }, (_, i) => mac.parse(identity(i + 1).mac));
@@ -36,7 +37,7 @@ t.test(`${COUNT} endpoints, seed ${seed}`, async (t) => {
   const ports = await Promise.all(
     macs.map(async (_, i) => {
       const [near, far] = memoryPair({ name: `p${i}`, capacity: 128 });
-      await far.open(testHost({ pool, clock }, () => awake.push(i)));
+      await far.open(testHost({ pool, jumbo, clock }, () => awake.push(i)));
       fars.push(far);
       return { port: near, ...identity(i + 1) };
     }),
@@ -46,7 +47,7 @@ t.test(`${COUNT} endpoints, seed ${seed}`, async (t) => {
       local: { address: '192.0.2.1', underlay: new MemoryUnderlay().port('192.0.2.1') },
       networks: [{ vni: 1, ports }],
     },
-    { pool, clock, random },
+    { pool, jumbo, clock, random },
   );
   await overlay.open();
 
