@@ -4,13 +4,13 @@
  * namespace a device. It takes some 20 s, and 3,100 descriptors (`ulimit -n`).
  */
 import { existsSync, readFileSync } from 'node:fs';
+import { OverlayWorker } from 'packetweave';
 import t from 'tap';
 import * as ethernet from '../../codecs/ethernet.ts';
 import { Batch } from '../../lib/core/batch.ts';
 import { RealClock } from '../../lib/core/clock.ts';
 import { createContext, portHost } from '../../lib/core/context.ts';
 import { AfPacketPort } from '../../lib/io/af-packet.ts';
-import { OverlayWorker } from '../../lib/worker.ts';
 import { Namespaces } from '../gen/netns.ts';
 import { noNamespaces, skip } from '../gen/skip.ts';
 

@@ -3,9 +3,9 @@
  * on both ends.
  */
 import { existsSync, readdirSync } from 'node:fs';
+import { OverlayWorker, type OverlayWorkerOptions, type WorkerConfig } from 'packetweave';
 import t, { type Test } from 'tap';
 import type { PortError } from '../../lib/io/port.ts';
-import { OverlayWorker, type OverlayWorkerOptions, type WorkerConfig } from '../../lib/worker.ts';
 import { Namespaces } from '../gen/netns.ts';
 import { noNamespaces, skip } from '../gen/skip.ts';
 
