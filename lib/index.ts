@@ -90,4 +90,6 @@ export {
   type PortKind,
   type PortSpec,
   type WorkerConfig,
+  type WorkerNetwork,
+  type WorkerPort,
 } from './worker.ts';

@@ -1,0 +1,111 @@
+/** The dataplane of a node on Linux: an overlay in a thread of its own, with a TAP device for each endpoint. */
+import {
+  type EncryptedPeer,
+  type Log,
+  OverlayWorker,
+  type PortCounts,
+  type WorkerConfig,
+  type WorkerNetwork,
+  type WorkerPort,
+} from 'packetweave';
+import { parse } from 'packetweave/codecs/mac';
+import type { Dataplane, DataplaneLocal, DataplaneNetwork, LocalPort } from './dataplane.ts';
+
+export interface WorkerDataplaneEvents {
+  readonly log: Log;
+  /** A device was made anew after it had been deleted: it has no addresses. */
+  readonly onPortBack: () => void;
+  /** The thread died: nothing is carried any more. */
+  readonly onError: (error: Error) => void;
+}
+
+export class WorkerDataplane implements Dataplane {
+  readonly #local: DataplaneLocal;
+  readonly #worker: OverlayWorker;
+
+  static async start(local: DataplaneLocal, events: WorkerDataplaneEvents): Promise<WorkerDataplane> {
+    const { log, onPortBack, onError } = events;
+    const worker = await OverlayWorker.start(description(local, []), {
+      log,
+      onPortError: (name, error) => log.warn(`${name}: ${error.message}`),
+      onPortBack,
+      onError,
+    });
+    return new WorkerDataplane(local, worker);
+  }
+
+  private constructor(local: DataplaneLocal, worker: OverlayWorker) {
+    this.#local = local;
+    this.#worker = worker;
+  }
+
+  apply(networks: readonly DataplaneNetwork[]): Promise<void> {
+    return this.#worker.apply(description(this.#local, networks));
+  }
+
+  mtu(vni: number): number {
+    return this.#worker.mtu(vni);
+  }
+
+  counters(): Record<string, Record<string, number>> {
+    return this.#worker.counters();
+  }
+
+  drops(): Record<string, number> {
+    return this.#worker.drops();
+  }
+
+  ports(): Promise<PortCounts[]> {
+    return this.#worker.ports();
+  }
+
+  encryptedPeers(): Promise<EncryptedPeer[]> {
+    return this.#worker.encryptedPeers();
+  }
+
+  stop(): Promise<void> {
+    return this.#worker.stop();
+  }
+}
+
+function description(local: DataplaneLocal, networks: readonly DataplaneNetwork[]): WorkerConfig {
+  const { address, dataPort: port, mtu, esp } = local;
+  return {
+    local: {
+      address,
+      port,
+      mtu,
+      ...(esp !== null && {
+        esp: { secret: esp.secret, port: esp.port, ...(esp.keys !== null && { channel: esp.keys }) },
+      }),
+    },
+    networks: networks.map((network) => described(network)),
+  };
+}
+
+function described(network: DataplaneNetwork): WorkerNetwork {
+  const { vni, mtu, encrypted, learning, remotes, endpoints, ports } = network;
+  return {
+    vni,
+    encrypted,
+    learning,
+    floodUnknown: learning,
+    ...(mtu !== null && { mtu }),
+    remotes: remotes.map(({ address, port }) => ({ address, port })),
+    static: endpoints.map(({ mac, remote, addresses }) => ({ mac, remote, addresses })),
+    ports: ports.map(describedPort),
+  };
+}
+
+/** The device stays where this program ends, so that what runs in the namespace keeps its addresses. */
+function describedPort({ device, namespace, id, mac, addresses }: LocalPort): WorkerPort {
+  const { hi, lo } = parse(mac);
+  const bytes = new Uint8Array(6);
+  new DataView(bytes.buffer).setUint16(0, hi);
+  new DataView(bytes.buffer).setUint32(2, lo);
+  return {
+    port: { kind: 'tap', id, name: device, namespace, mac: bytes, persistent: true },
+    mac,
+    addresses,
+  };
+}
