@@ -1,0 +1,90 @@
+/**
+ * A dataplane in this thread, without privilege: behind each endpoint is a very small host of the library (ARP, ping, UDP)
+ * in place of a network namespace. For demonstrations, simulations and tests; the tunnels are real UDP.
+ */
+import { type EncryptedPeer, Endpoint, Overlay, type OverlayConfig, type PortCounts } from 'packetweave';
+import type { Dataplane, DataplaneLocal, DataplaneNetwork, LocalPort } from './dataplane.ts';
+
+export class ProcessDataplane implements Dataplane {
+  readonly #local: DataplaneLocal;
+  readonly #overlay: Overlay;
+  /** By id of the local port. */
+  readonly #hosts = new Map<string, Endpoint>();
+
+  static async start(local: DataplaneLocal): Promise<ProcessDataplane> {
+    const dataplane = new ProcessDataplane(local);
+    await dataplane.#overlay.start();
+    return dataplane;
+  }
+
+  private constructor(local: DataplaneLocal) {
+    this.#local = local;
+    this.#overlay = new Overlay(this.#description([]));
+  }
+
+  /** The small host behind a local port; null where there is none. */
+  host(id: string): Endpoint | null {
+    return this.#hosts.get(id) ?? null;
+  }
+
+  apply(networks: readonly DataplaneNetwork[]): Promise<void> {
+    const wanted = new Set(networks.flatMap(({ ports }) => ports.map(({ id }) => id)));
+    for (const id of this.#hosts.keys()) if (!wanted.has(id)) this.#hosts.delete(id);
+    return this.#overlay.apply(this.#description(networks));
+  }
+
+  mtu(vni: number): number {
+    return this.#overlay.mtu(vni);
+  }
+
+  counters(): Record<string, Record<string, number>> {
+    return this.#overlay.counters();
+  }
+
+  drops(): Record<string, number> {
+    return this.#overlay.drops();
+  }
+
+  async ports(): Promise<PortCounts[]> {
+    return this.#overlay.ports();
+  }
+
+  async encryptedPeers(): Promise<EncryptedPeer[]> {
+    return this.#overlay.encryptedPeers();
+  }
+
+  stop(): Promise<void> {
+    return this.#overlay.stop();
+  }
+
+  #description(networks: readonly DataplaneNetwork[]): OverlayConfig {
+    const { address, dataPort: port, mtu, esp } = this.#local;
+    const encryption = esp && {
+      secret: esp.secret,
+      port: esp.port,
+      ...(esp.keys !== null && { channel: esp.keys }),
+    };
+    return {
+      local: { address, port, mtu, ...(encryption !== null && { esp: encryption }) },
+      networks: networks.map(({ vni, encrypted, learning, remotes, endpoints, ports, mtu }) => ({
+        vni,
+        encrypted,
+        learning,
+        floodUnknown: learning,
+        ...(mtu !== null && { mtu }),
+        remotes,
+        static: endpoints,
+        ports: ports.map((port) => this.#port(port)),
+      })),
+    };
+  }
+
+  #port({ id, mac, addresses }: LocalPort) {
+    let port = this.#hosts.get(id);
+    if (port === undefined) {
+      port = new Endpoint({ mac, addresses, name: id.slice(0, 12), mtu: 1380 });
+      this.#hosts.set(id, port);
+    }
+    return { port, mac, addresses };
+  }
+}
