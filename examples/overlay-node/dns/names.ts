@@ -11,6 +11,8 @@ export interface Named {
 }
 
 export interface Names {
+  /** Another number after every change that can alter an answer: answers are kept encoded until then. */
+  readonly version: number;
   /** The endpoints that a client at `from` (an address inside network `network`, an id) can reach and that have this
    * name, in any case of letters: those of every network that the client is on. `name` has no dot at its end; it can
    * be `name.network`. */
