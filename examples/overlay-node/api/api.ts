@@ -9,6 +9,8 @@ import type { Endpoint, Network, NetworkRequest, NodeState, PublishedPort } from
 export interface InitRequest {
   /** `etcd://a:2379,b:2379[/prefix]`, `etcds://user:password@a:2379?ca=FILE&cert=FILE&key=FILE`; absent: embedded. */
   readonly store?: string;
+  /** Address or interface that the other hosts reach this one by; absent: as the daemon was told, or what it finds. */
+  readonly advertise?: string;
 }
 export interface TokenAnswer {
   readonly token: string;
