@@ -1,0 +1,111 @@
+/** What is to be carried here, from what control knows and where things are on this host: pure functions. */
+import { isIP } from 'node:net';
+import * as ip from 'packetweave/codecs/ip';
+import type { Interface } from '../attach/attach.ts';
+import type { NetworkView } from '../control/control.ts';
+import type { Endpoint, Network, Subnet } from '../control/model.ts';
+import type { DataplaneNetwork, LocalPort, RemoteEndpoint } from './dataplane.ts';
+import { withoutLength } from './names.ts';
+
+/** Where an endpoint of this node is. */
+export interface Place {
+  /** Name in `ip netns`, or a path. */
+  readonly namespace: string;
+  /** Name of the device in it. */
+  readonly device: string;
+  /** Whether its default route leads here. */
+  readonly main: boolean;
+}
+
+/** The namespace of a network's gateway on this host, and the device in it. */
+export const GATEWAY_DEVICE = 'gw';
+export const gatewayNamespace = ({ vni }: Network): string => `pwg-${vni}`;
+
+/** What is answered for on every host: the same addresses and the same MAC. */
+export function gatewayPort(network: Network): LocalPort {
+  const addresses = network.subnets.map(({ gateway }) => gateway);
+  return {
+    device: GATEWAY_DEVICE,
+    namespace: gatewayNamespace(network),
+    id: `gateway ${network.id}`,
+    mac: macOf(addresses.find((address) => isIP(address) === 4) ?? '10.0.0.1'),
+    addresses,
+    ports: [],
+  };
+}
+
+/** 02:42 and the four bytes of an IPv4 address, as Docker does. */
+export function macOf(address: string): string {
+  const bytes = address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'));
+  return `02:42:${bytes.join(':')}`;
+}
+
+export function gatewayInterface(network: Network, mtu: number): Interface {
+  const { device, mac } = gatewayPort(network);
+  const addresses = network.subnets.map(({ cidr, gateway }) => `${gateway}/${cidr.split('/')[1]}`);
+  return { device, mac, mtu, addresses, onLink: [], gateways: [] };
+}
+
+/** A network as this node is to carry it. `place` tells where its own endpoints are; null: nowhere as yet. */
+export function desiredNetwork(
+  view: NetworkView,
+  node: string,
+  place: (endpoint: Endpoint) => Place | null,
+  learning: boolean,
+): DataplaneNetwork {
+  const { network, peers } = view;
+  const hosts = new Map(peers.map((peer) => [peer.id, peer.address]));
+  const endpoints: RemoteEndpoint[] = [];
+  const ports: LocalPort[] = [gatewayPort(network)];
+  for (const endpoint of view.endpoints.values()) {
+    const { id, mac, ports: published } = endpoint;
+    const addresses = endpoint.addresses.map(withoutLength);
+    const remote = hosts.get(endpoint.node);
+    const at = endpoint.node === node ? place(endpoint) : null;
+    if (at !== null) {
+      const { device, namespace } = at;
+      ports.push({ id, mac, addresses, ports: published, device, namespace });
+    } else if (remote !== undefined) endpoints.push({ mac, remote, addresses });
+  }
+  return {
+    vni: network.vni,
+    mtu: network.mtu,
+    encrypted: network.encrypted,
+    remotes: peers.map(({ address, dataPort, espPort }) => ({
+      address,
+      port: network.encrypted ? espPort : dataPort,
+    })),
+    endpoints,
+    ports,
+    learning,
+  };
+}
+
+/** How the device of an endpoint is to look in its namespace. */
+export function interfaceOf(endpoint: Endpoint, network: Network, place: Place, mtu: number): Interface {
+  const { mac, addresses } = endpoint;
+  const own = network.subnets.filter((subnet) => addresses.some((address) => contains(subnet, address)));
+  const others = network.subnets.filter((subnet) => !own.includes(subnet));
+  const families = new Set(addresses.map((address) => isIP(withoutLength(address))));
+  return {
+    device: place.device,
+    mac,
+    mtu,
+    addresses,
+    onLink: others.map(({ cidr }) => cidr).filter((cidr) => families.has(isIP(withoutLength(cidr)))),
+    gateways: place.main && !network.internal ? own.map(({ gateway }) => gateway) : [],
+  };
+}
+
+function contains({ cidr }: Subnet, address: string): boolean {
+  const [base, length] = cidr.split('/');
+  const [a, b] = [base, withoutLength(address)].map((text) => ip.parse(text));
+  if (a.family !== b.family) return false;
+  const [bits, other] = [bitsOf(a), bitsOf(b)];
+  return bits.slice(0, Number(length)) === other.slice(0, Number(length));
+}
+
+function bitsOf({ family, words }: ip.Ip): string {
+  const used = family === 4 ? words.slice(-1) : words;
+  return [...used].map((word) => (word >>> 0).toString(2).padStart(32, '0')).join('');
+}
