@@ -19,14 +19,14 @@ export interface Place {
 
 /** The namespace of a network's gateway on this host, and the device in it. */
 export const GATEWAY_DEVICE = 'gw';
-export const gatewayNamespace = ({ vni }: Network): string => `pwg-${vni}`;
+export const gatewayNamespace = ({ vni }: Network, node: string): string => `pwg-${node.slice(0, 6)}-${vni}`;
 
 /** What is answered for on every host: the same addresses and the same MAC. */
-export function gatewayPort(network: Network): LocalPort {
+export function gatewayPort(network: Network, node: string): LocalPort {
   const addresses = network.subnets.map(({ gateway }) => gateway);
   return {
     device: GATEWAY_DEVICE,
-    namespace: gatewayNamespace(network),
+    namespace: gatewayNamespace(network, node),
     id: `gateway ${network.id}`,
     mac: macOf(addresses.find((address) => isIP(address) === 4) ?? '10.0.0.1'),
     addresses,
@@ -40,8 +40,7 @@ export function macOf(address: string): string {
   return `02:42:${bytes.join(':')}`;
 }
 
-export function gatewayInterface(network: Network, mtu: number): Interface {
-  const { device, mac } = gatewayPort(network);
+export function gatewayInterface(network: Network, { device, mac }: LocalPort, mtu: number): Interface {
   const addresses = network.subnets.map(({ cidr, gateway }) => `${gateway}/${cidr.split('/')[1]}`);
   return { device, mac, mtu, addresses, onLink: [], gateways: [] };
 }
@@ -56,7 +55,7 @@ export function desiredNetwork(
   const { network, peers } = view;
   const hosts = new Map(peers.map((peer) => [peer.id, peer.address]));
   const endpoints: RemoteEndpoint[] = [];
-  const ports: LocalPort[] = [gatewayPort(network)];
+  const ports: LocalPort[] = [gatewayPort(network, node)];
   for (const endpoint of view.endpoints.values()) {
     const { id, mac, ports: published } = endpoint;
     const addresses = endpoint.addresses.map(withoutLength);

@@ -1,0 +1,157 @@
+/**
+ * Commands in the background that outlive the daemon. Each has a session of its own and a shell over it that waits for
+ * it and writes its exit code to a file; a state file says which process that is. A daemon that starts again reads it.
+ *
+ * A process is known by its id and by when it started, because ids are used again.
+ */
+import { spawn } from 'node:child_process';
+import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { ControlError } from '../control/errors.ts';
+import { commandLine, type Place, spawnOptions, started } from './command.ts';
+
+export interface DetachedOptions extends Place {
+  /** Id of the container. */
+  readonly id: string;
+  readonly command: readonly string[];
+  /** The whole environment; without PATH it has the system's usual one. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  /** What the command prints is appended here. */
+  readonly logFile: string;
+  /** Beside it, with `.exit` at its end, is the exit code. */
+  readonly stateFile: string;
+}
+
+/** A command in the background, as its state file has it. */
+export interface CommandState extends Place {
+  readonly id: string;
+  readonly command: readonly string[];
+  readonly logFile: string;
+  readonly stateFile: string;
+  /** Process over the command, and first of its session and group. */
+  readonly pid: number;
+  /** When that process started, in clock ticks since the host did (proc(5)). */
+  readonly startTime: number;
+  /** ISO 8601. */
+  readonly started: string;
+}
+
+/** Whether a command runs, and with which exit code it ended. */
+export interface Outcome {
+  readonly running: boolean;
+  /** Null while it runs. 137 where whoever would have noted it was killed as well. */
+  readonly exitCode: number | null;
+}
+
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Milliseconds between looks at a process of somebody else. */
+const LOOK = 100;
+/** Milliseconds from SIGTERM to SIGKILL, as in Docker. */
+const GRACE = 10_000;
+const KILLED = 137;
+
+/** Signals to the whole group end the command, and leave the shell over it to write how: traps are not inherited. */
+const SUPERVISOR = `trap : HUP INT QUIT TERM
+exit=$1; shift
+"$@"
+echo $? > "$exit.new" && mv "$exit.new" "$exit"`;
+
+/** Starts a command in the background. Rejects with a ControlError, or with what the system says. */
+export async function startDetached(options: DetachedOptions): Promise<CommandState> {
+  const { id, namespace, hostname, command, cwd, logFile, stateFile } = options;
+  const line = commandLine(options, command);
+  const checked = spawnOptions({ cwd, env: { PATH, ...options.env } });
+  rmSync(exitFile(stateFile), { force: true });
+  const log = openSync(logFile, 'a', 0o600);
+  let pid: number;
+  try {
+    const args = ['-c', SUPERVISOR, 'sh', exitFile(stateFile), ...line];
+    const child = spawn('/bin/sh', args, { detached: true, stdio: ['ignore', log, log], ...checked });
+    await started(child);
+    child.unref();
+    pid = child.pid!;
+  } finally {
+    closeSync(log);
+  }
+  const startTime = startTimeOf(pid) ?? 0;
+  const began = new Date().toISOString();
+  const state = { id, namespace, hostname, command, logFile, stateFile, pid, startTime, started: began };
+  writeFileSync(`${stateFile}.new`, JSON.stringify(state), { mode: 0o600 });
+  renameSync(`${stateFile}.new`, stateFile);
+  return state;
+}
+
+/** Reads a state file; null where there is none. */
+export function readState(stateFile: string): CommandState | null {
+  if (!existsSync(stateFile)) return null;
+  try {
+    return JSON.parse(readFileSync(stateFile, 'utf8')) as CommandState;
+  } catch {
+    throw new ControlError('CORRUPT', `${stateFile} is not a command's state: remove it`);
+  }
+}
+
+/** Removes a command's state file and its exit code; its log stays. */
+export function removeState(stateFile: string): void {
+  for (const file of [stateFile, exitFile(stateFile)]) rmSync(file, { force: true });
+}
+
+/** How a command fares now. */
+export function outcome({ pid, startTime, stateFile }: CommandState): Outcome {
+  if (isRunning(pid, startTime)) return { running: true, exitCode: null };
+  const file = exitFile(stateFile);
+  return { running: false, exitCode: existsSync(file) ? Number(readFileSync(file, 'utf8')) : KILLED };
+}
+
+/** The exit code of a command, when it has ended. Rejects when the signal says so. */
+export async function waitExit(state: CommandState, signal?: AbortSignal): Promise<number> {
+  while (isRunning(state.pid, state.startTime)) {
+    await pause(LOOK, undefined, { ref: false, ...(signal && { signal }) });
+  }
+  return outcome(state).exitCode!;
+}
+
+/** Ends a command's process group: SIGTERM, and SIGKILL after `grace` ms. Resolves when it is gone. */
+export async function stop(pid: number, startTime: number, grace = GRACE): Promise<void> {
+  if (!isRunning(pid, startTime)) return;
+  signalGroup(pid, 'SIGTERM');
+  for (let waited = 0; waited < grace; waited += LOOK) {
+    if (!isRunning(pid, startTime)) return;
+    await pause(LOOK);
+  }
+  while (isRunning(pid, startTime)) {
+    signalGroup(pid, 'SIGKILL');
+    await pause(LOOK);
+  }
+}
+
+/** Whether that very process is there, and not merely waited for. */
+export function isRunning(pid: number, startTime: number): boolean {
+  return startTimeOf(pid) === startTime;
+}
+
+/** When a process started, in clock ticks since the host did; null where it is gone or a zombie. */
+export function startTimeOf(pid: number): number | null {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  } catch {
+    return null;
+  }
+  // The program's name comes before, in parentheses, and may have any character in it: proc(5), fields 3 and 22.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return fields[0] === 'Z' || fields[0] === 'X' ? null : Number(fields[19]);
+}
+
+function signalGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch {
+    // it has ended meanwhile
+  }
+}
+
+function exitFile(stateFile: string): string {
+  return `${stateFile}.exit`;
+}

@@ -1,0 +1,329 @@
+/**
+ * The containers of this node: a namespace each, its attachments, and the command in it. What is begun is written down
+ * before it is done, so that a daemon that starts again finds what it must go on with or take back.
+ */
+import { randomBytes } from 'node:crypto';
+import type { ConnectRequest, Container, RunRequest } from '../api/api.ts';
+import { startTimeOf } from '../attach/detached.ts';
+import { attachNamespace, detachNamespace, removeDevice } from '../attach/foreign.ts';
+import { makeNamespace, namespaceName, removeNamespace } from '../attach/namespace.ts';
+import { choosePorts, type IsFree, parsePort } from '../attach/ports.ts';
+import type { Control } from '../control/control.ts';
+import { ControlError } from '../control/errors.ts';
+import type { Endpoint } from '../control/model.ts';
+import type { Commands } from './commands.ts';
+import type { Place } from './desired.ts';
+import type { Logger } from './log.ts';
+import type { Attachment, ContainerRecord, Records } from './records.ts';
+
+/** What brings devices, ports and names in line with what control and the records say. */
+export interface Plumbing {
+  /** Resolves when everything is as it should be now. */
+  run(): Promise<void>;
+}
+
+export interface ContainersParts {
+  readonly records: Records;
+  readonly control: Control;
+  readonly plumbing: Plumbing;
+  readonly commands: Commands;
+  /** Whether a port of the host can be published. */
+  readonly isFree: IsFree;
+  readonly log: Logger;
+}
+
+/** Digits of an id that tell it well enough. */
+const SHORT = 12;
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+
+export class Containers {
+  readonly #records: Records;
+  readonly #control: Control;
+  readonly #plumbing: Plumbing;
+  readonly #commands: Commands;
+  readonly #isFree: IsFree;
+  readonly #log: Logger;
+  /** Names of containers that are being made. */
+  readonly #making = new Set<string>();
+
+  constructor({ records, control, plumbing, commands, isFree, log }: ContainersParts) {
+    this.#records = records;
+    this.#control = control;
+    this.#plumbing = plumbing;
+    this.#commands = commands;
+    this.#isFree = isFree;
+    commands.onExit = (container, code) => this.exited(container, code);
+    this.#log = log;
+  }
+
+  /** Where an endpoint of this node is; null where no container has it. */
+  place({ id, container }: Endpoint): Place | null {
+    const record = this.#records.get(container);
+    const attachment = record?.attachments.find(({ endpoint }) => endpoint === id);
+    if (record === undefined || attachment === undefined) return null;
+    return {
+      namespace: record.namespace,
+      device: attachment.device,
+      main: this.#main(record) === attachment,
+    };
+  }
+
+  /** The first attachment to a network with a way out, or the first of all. */
+  #main({ attachments }: ContainerRecord): Attachment | undefined {
+    const leadsOut = ({ network }: Attachment) =>
+      this.#control.views.get(network)?.network.internal === false;
+    return attachments.find(leadsOut) ?? attachments[0];
+  }
+
+  /** Makes a container. Rejects with everything as it was. */
+  async run(request: RunRequest): Promise<Container> {
+    const record = this.#begin(request);
+    try {
+      await this.#make(record, request);
+      await this.#plumbing.run();
+      await this.#commands.prepare(this.#record(record.id));
+      if (request.detach && record.command.length > 0) {
+        await this.#commands.start(this.#record(record.id));
+      } else if (record.command.length === 0) {
+        await this.#records.put({ ...this.#record(record.id), state: 'running' });
+      }
+      return this.describe(this.#record(record.id));
+    } catch (error) {
+      await this.#takeBack(record.id);
+      throw error;
+    } finally {
+      this.#making.delete(record.name);
+    }
+  }
+
+  /** Checks what was asked for, and reserves its name. */
+  #begin(request: RunRequest): ContainerRecord {
+    const { networks, command, namespace, detach = false, pid = null } = request;
+    if (!Array.isArray(networks) || networks.length === 0) {
+      throw new ControlError('INVALID', 'no network was named: give --network NAME');
+    }
+    if (namespace === undefined && (!Array.isArray(command) || command.length === 0)) {
+      throw new ControlError('INVALID', 'no command was given: packetweave run --network NAME -- COMMAND');
+    }
+    const id = randomBytes(32).toString('hex');
+    const name = request.name ?? id.slice(0, SHORT);
+    if (!NAME.test(name)) {
+      throw new ControlError(
+        'INVALID',
+        `invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`,
+      );
+    }
+    this.#records.checkName(name);
+    if (this.#making.has(name)) throw new ControlError('CONFLICT', `a container "/${name}" is being made`);
+    this.#making.add(name);
+    const foreign = namespace !== undefined && /^\d+$/.test(namespace) ? Number(namespace) : null;
+    return {
+      id,
+      name,
+      hostname: request.hostname ?? id.slice(0, SHORT),
+      namespace: namespace === undefined || foreign !== null ? namespaceName(id) : namespace,
+      foreign,
+      command: command ?? [],
+      environment: request.environment ?? {},
+      directory: request.directory ?? null,
+      dns: request.dns ?? [],
+      aliases: request.aliases ?? [],
+      labels: request.labels ?? {},
+      created: new Date().toISOString(),
+      detached: detach,
+      // A command in the foreground leaves nothing that could be looked at: no log.
+      remove: request.remove ?? !detach,
+      attachments: [],
+      state: 'created',
+      exitCode: null,
+      pid,
+      pidStarted: pid === null ? null : startTimeOf(pid),
+    };
+  }
+
+  async #make(record: ContainerRecord, request: RunRequest): Promise<void> {
+    await this.#records.put(record);
+    const { namespace, foreign } = record;
+    if (foreign !== null) await attachNamespace(record.id, foreign);
+    else if (request.namespace === undefined) await makeNamespace(record.id);
+    this.#log.debug({ container: record.name, namespace }, 'a namespace is there');
+    for (const [i, network] of request.networks.entries()) {
+      const first = i === 0;
+      await this.#attach(record.id, {
+        network,
+        aliases: record.aliases,
+        publish: first ? (request.publish ?? []) : [],
+        ...(first && request.ip !== undefined && { ip: request.ip }),
+        ...(first && request.ip6 !== undefined && { ip6: request.ip6 }),
+        ...(first && request.mac !== undefined && { mac: request.mac }),
+      });
+    }
+  }
+
+  /** Attaches a container to one more network. */
+  async #attach(
+    id: string,
+    wanted: {
+      readonly network: string;
+      readonly aliases: readonly string[];
+      readonly publish: readonly string[];
+      readonly ip?: string;
+      readonly ip6?: string;
+      readonly mac?: string;
+    },
+  ): Promise<void> {
+    const { name, hostname, labels, attachments } = this.#record(id);
+    const { publish, ...request } = wanted;
+    const network = await this.#control.network(wanted.network);
+    if (attachments.some((attachment) => attachment.network === network.id)) {
+      throw new ControlError('CONFLICT', `container ${name} is already attached to network ${network.name}`);
+    }
+    const ports = await choosePorts(publish.map(parsePort), this.#isFree);
+    const endpoint = await this.#control.attach({ ...request, container: id, name, hostname, labels, ports });
+    const device = freeDevice(attachments);
+    const attachment = { network: network.id, endpoint: endpoint.id, device, publish };
+    const record = this.#record(id);
+    await this.#records.put({ ...record, attachments: [...record.attachments, attachment] });
+  }
+
+  async connect(network: string, request: ConnectRequest): Promise<Container> {
+    const { id } = this.#records.find(request.container);
+    const { aliases = [], ip, ip6 } = request;
+    const record = this.#record(id);
+    if (record.state === 'exited')
+      throw new ControlError('CONFLICT', `container ${record.name} is not running`);
+    await this.#attach(id, {
+      network,
+      aliases,
+      publish: [],
+      ...(ip !== undefined && { ip }),
+      ...(ip6 !== undefined && { ip6 }),
+    });
+    await this.#plumbing.run();
+    return this.describe(this.#record(id));
+  }
+
+  async disconnect(network: string, container: string): Promise<Container> {
+    const record = this.#records.find(container);
+    const { id: networkId, name } = await this.#control.network(network);
+    const attachment = record.attachments.find((one) => one.network === networkId);
+    if (attachment === undefined) {
+      throw new ControlError('NOT_FOUND', `container ${record.name} is not connected to network ${name}`);
+    }
+    await this.#control.detach(attachment.endpoint);
+    const attachments = this.#record(record.id).attachments.filter((one) => one !== attachment);
+    await this.#records.put({ ...this.#record(record.id), attachments });
+    await this.#plumbing.run();
+    await removeDevice(record.namespace, attachment.device);
+    return this.describe(this.#record(record.id));
+  }
+
+  /** Removes a container; ends its command where that is forced. */
+  async remove(nameOrId: string, force: boolean): Promise<void> {
+    const record = this.#records.find(nameOrId);
+    if (record.state === 'running' && record.command.length > 0 && !force) {
+      throw new ControlError(
+        'CONFLICT',
+        `container ${record.name} is running: end its command first, or use rm --force`,
+      );
+    }
+    await this.#commands.end(record);
+    await this.#takeBack(record.id);
+  }
+
+  /** A command in the foreground was started by who asked for it. */
+  async started(nameOrId: string, pid: number): Promise<void> {
+    await this.#commands.adopt(this.#records.find(nameOrId), pid);
+  }
+
+  /** A command has ended: its addresses are free, and what it said stays until the container is removed. */
+  async exited(nameOrId: string, code: number): Promise<void> {
+    const record = this.#records.find(nameOrId);
+    if (record.remove) return this.#takeBack(record.id, code);
+    await this.#records.put({ ...record, state: 'exited', exitCode: code, pid: null });
+    await this.#detachAll(record.id);
+    this.#commands.tell(record.id, code);
+  }
+
+  list(all: boolean): Container[] {
+    const records = this.#records.all().filter(({ state }) => all || state !== 'exited');
+    return records.sort((a, b) => b.created.localeCompare(a.created)).map((record) => this.describe(record));
+  }
+
+  describe(record: ContainerRecord): Container {
+    const own = new Map(this.#control.own().map((endpoint) => [endpoint.id, endpoint]));
+    const endpoints = record.attachments.flatMap(({ endpoint }) => own.get(endpoint) ?? []);
+    const { id, name, hostname, namespace, command, created, state, exitCode, pid, detached } = record;
+    return {
+      id,
+      name,
+      hostname,
+      namespace,
+      command,
+      created,
+      state,
+      exitCode,
+      pid,
+      detached,
+      endpoints,
+      ports: endpoints.flatMap(({ ports }) => ports),
+    };
+  }
+
+  /** After a start: takes back what was half-made, and what nobody has any more. */
+  async restore(): Promise<void> {
+    for (const record of this.#records.all()) {
+      if (record.state === 'created' && record.pid === null) await this.#takeBack(record.id);
+    }
+    for (const endpoint of this.#control.own()) {
+      if (this.place(endpoint) !== null || endpoint.labels['packetweave.owner'] !== undefined) continue;
+      this.#log.warn(
+        { endpoint: endpoint.id, name: endpoint.name },
+        'an endpoint that nobody has is released',
+      );
+      await this.#control.detach(endpoint.id).catch((error: Error) => this.#log.warn(error.message));
+    }
+  }
+
+  #record(id: string): ContainerRecord {
+    const record = this.#records.get(id);
+    if (record === undefined) throw new ControlError('NOT_FOUND', `container ${id} was removed meanwhile`);
+    return record;
+  }
+
+  /** Releases the endpoints. What the store cannot be told now it is told when the daemon starts again. */
+  async #detachAll(id: string): Promise<void> {
+    const { attachments = [] } = this.#records.get(id) ?? {};
+    for (const { endpoint } of attachments) {
+      await this.#control.detach(endpoint).catch((error: Error) => this.#log.warn(error.message));
+    }
+    const record = this.#records.get(id);
+    if (record !== undefined) await this.#records.put({ ...record, attachments: [] });
+    await this.#plumbing.run().catch((error: Error) => this.#log.error(error.message));
+    for (const { device } of attachments) await removeDevice(record?.namespace ?? '', device).catch(() => {});
+  }
+
+  /** Leaves nothing of a container. Never rejects. */
+  async #takeBack(id: string, code: number | null = null): Promise<void> {
+    const record = this.#records.get(id);
+    if (record === undefined) return;
+    try {
+      await this.#detachAll(id);
+      const made = record.namespace === namespaceName(id);
+      if (record.foreign !== null) await detachNamespace(record.namespace).catch(() => {});
+      else if (made) await removeNamespace(record.namespace);
+      await this.#commands.forget(record);
+      await this.#records.remove(id);
+      this.#commands.tell(id, code ?? record.exitCode ?? 137);
+    } catch (error) {
+      this.#log.error({ container: record.name }, (error as Error).message);
+    }
+  }
+}
+
+function freeDevice(attachments: readonly Attachment[]): string {
+  for (let i = 0; ; i++) {
+    const device = `eth${i}`;
+    if (!attachments.some((attachment) => attachment.device === device)) return device;
+  }
+}

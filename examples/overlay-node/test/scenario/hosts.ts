@@ -1,0 +1,225 @@
+/**
+ * Hosts for scenarios: network namespaces on one underlay, each with a real daemon of the package as it was built, and
+ * the command line. Everything is taken away at the end, whatever happened.
+ */
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Test } from 'tap';
+import { Namespaces } from '../../../../test/gen/netns.ts';
+import { has, noNamespaces, noNative } from '../../../../test/gen/skip.ts';
+
+const BIN = fileURLToPath(new URL('../../bin/packetweave.js', import.meta.url));
+
+/** Why scenarios cannot run here, or null where they can. */
+export function noScenarios(...programs: readonly string[]): string | null {
+  const missing = ['nft', 'ping', ...programs].find((program) => !has(program));
+  if (missing !== undefined) return `${missing} is not installed`;
+  if (!existsSync('/dev/net/tun')) return 'there is no /dev/net/tun';
+  return noNamespaces() ?? noNative();
+}
+
+export interface Outcome {
+  /** Exit code; null where it took too long. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** One host: a namespace with a daemon in it. */
+export class Host {
+  readonly name: string;
+  readonly address: string;
+  readonly folder: string;
+  readonly #namespace: string;
+  #daemon: ChildProcess | null = null;
+  #log = '';
+
+  constructor(name: string, address: string, namespace: string, folder: string) {
+    this.name = name;
+    this.address = address;
+    this.#namespace = namespace;
+    this.folder = folder;
+  }
+
+  get socket(): string {
+    return join(this.folder, 'control.sock');
+  }
+
+  /** Name of the namespace, as `ip netns` knows it. */
+  get namespace(): string {
+    return this.#namespace;
+  }
+
+  get log(): string {
+    return this.#log;
+  }
+
+  get pid(): number {
+    return this.#daemon?.pid ?? -1;
+  }
+
+  /** Starts the daemon, and waits until it answers. */
+  async up(...options: readonly string[]): Promise<void> {
+    const args = ['up', '--state', join(this.folder, 'state'), '--socket', this.socket];
+    this.#daemon = spawn('nsenter', [
+      `--net=/run/netns/${this.#namespace}`,
+      process.execPath,
+      BIN,
+      ...args,
+      '--advertise',
+      this.address,
+      ...options,
+    ]);
+    for (const stream of [this.#daemon.stdout, this.#daemon.stderr]) {
+      stream?.on('data', (text) => {
+        this.#log += text;
+      });
+    }
+    for (let i = 0; i < 200; i++) {
+      if (this.#daemon.exitCode !== null) throw new Error(`the daemon of ${this.name} ended:\n${this.#log}`);
+      if (existsSync(this.socket) && (await this.attempt('version')).code === 0) return;
+      await pause(25);
+    }
+    throw new Error(`the daemon of ${this.name} does not answer:\n${this.#log}`);
+  }
+
+  /** Ends the daemon by a signal and waits until it is gone. */
+  async down(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const daemon = this.#daemon;
+    this.#daemon = null;
+    if (daemon === null || daemon.exitCode !== null || daemon.signalCode !== null) return;
+    const exited = new Promise((resolve) => daemon.once('exit', resolve));
+    daemon.kill(signal);
+    await Promise.race([exited, pause(15_000)]);
+    if (daemon.exitCode === null && daemon.signalCode === null) daemon.kill('SIGKILL');
+  }
+
+  /** Runs the command line on this host; throws what it said where it failed. */
+  async cli(...args: readonly string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.attempt(...args);
+    if (code !== 0) {
+      throw new Error(`${this.name}: packetweave ${args.join(' ')}: exit ${code}\n${stdout}${stderr}`);
+    }
+    return stdout;
+  }
+
+  /** The same, where failing is an answer. */
+  attempt(...args: readonly string[]): Promise<Outcome> {
+    return this.exec(process.execPath, BIN, ...args);
+  }
+
+  /** Runs any program in the host's own namespace. */
+  exec(program: string, ...args: readonly string[]): Promise<Outcome> {
+    return new Promise((resolve) => {
+      execFile(
+        'nsenter',
+        [`--net=/run/netns/${this.#namespace}`, program, ...args],
+        {
+          timeout: 60_000,
+          maxBuffer: 64 << 20,
+          env: { ...process.env, PACKETWEAVE_SOCKET: this.socket, NO_COLOR: '1' },
+        },
+        (error, stdout, stderr) => {
+          const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
+          resolve({ code, stdout, stderr });
+        },
+      );
+    });
+  }
+
+  /** Starts a program that goes on while the test does other things. */
+  start(program: string, ...args: readonly string[]): ChildProcess {
+    return spawn('nsenter', [`--net=/run/netns/${this.#namespace}`, program, ...args], {
+      env: { ...process.env, PACKETWEAVE_SOCKET: this.socket, NO_COLOR: '1' },
+    });
+  }
+
+  /** Runs `packetweave run` in the background, with the command's output kept. */
+  startCli(...args: readonly string[]): ChildProcess {
+    return this.start(process.execPath, BIN, ...args);
+  }
+}
+
+export class Hosts {
+  readonly all: readonly Host[];
+  readonly #folder = mkdtempSync(join(tmpdir(), 'packetweave-'));
+  readonly #before = netns();
+
+  constructor(t: Test, count: number) {
+    // What was registered last is done first.
+    t.teardown(() => rmSync(this.#folder, { recursive: true, force: true }));
+    const namespaces = new Namespaces(t);
+    t.teardown(() => this.#end());
+    namespaces.add('underlay');
+    namespaces.run('underlay', 'ip link add br0 type bridge');
+    namespaces.run('underlay', 'ip link set br0 up');
+    this.all = Array.from({ length: count }, (_, i) => {
+      const name = `host${i + 1}`;
+      namespaces.add(name);
+      namespaces.cable('underlay', `p${i + 1}`, name, 'eth0');
+      namespaces.run('underlay', `ip link set p${i + 1} master br0`);
+      namespaces.run(name, `ip addr add 192.0.2.${i + 1}/24 dev eth0`);
+      return new Host(name, `192.0.2.${i + 1}`, namespaces.real(name), mkdtempSync(join(this.#folder, name)));
+    });
+  }
+
+  /** A cluster of all hosts: the first carries the store. Answers the line that joins. */
+  async cluster(...options: readonly string[]): Promise<string> {
+    await Promise.all(this.all.map((host) => host.up(...options)));
+    const { token } = JSON.parse(await this.all[0].cli('init', '--json')) as { token: string };
+    for (const host of this.all.slice(1)) await host.cli('join', token, this.all[0].address);
+    return token;
+  }
+
+  async #end(): Promise<void> {
+    await Promise.all(this.all.map((host) => host.down('SIGKILL')));
+    // What the daemons made outlives them on purpose.
+    for (const name of netns().filter((name) => !this.#before.includes(name))) {
+      if (!/^pwg?-/.test(name) || !this.#owns(name)) continue;
+      const pids = spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' }).stdout ?? '';
+      for (const pid of pids.split('\n').filter(Boolean)) kill(Number(pid));
+      spawnSync('ip', ['netns', 'del', name]);
+      rmSync(`/etc/netns/${name}`, { recursive: true, force: true });
+    }
+  }
+
+  /** Whether the state of one of these hosts speaks of a namespace: other tests run beside. */
+  #owns(name: string): boolean {
+    return this.all.some(({ folder }) => {
+      const files = readdirSync(join(folder, 'state'), { recursive: true, withFileTypes: true });
+      return files
+        .filter((file) => file.isFile() && file.name.endsWith('.json'))
+        .some((file) => readFileSync(join(file.parentPath, file.name), 'utf8').includes(name.split('-')[1]));
+    });
+  }
+}
+
+function netns(): string[] {
+  try {
+    return readdirSync('/run/netns');
+  } catch {
+    return [];
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // it has ended meanwhile
+  }
+}
+
+/** Waits until something is so; false where it is not within ten seconds. */
+export async function until(condition: () => boolean | Promise<boolean>, ms = 10_000): Promise<boolean> {
+  const end = Date.now() + ms;
+  while (Date.now() < end) {
+    if (await condition()) return true;
+    await pause(25);
+  }
+  return condition();
+}
