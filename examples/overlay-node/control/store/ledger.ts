@@ -69,6 +69,9 @@ export class Ledger {
   get compacted(): number {
     return this.#compacted;
   }
+  get gaps(): readonly Gap[] {
+    return this.#gaps;
+  }
   get size(): number {
     return this.#keys.length;
   }
@@ -116,7 +119,10 @@ export class Ledger {
   /** Puts an entry as it was kept, without telling anybody: for a ledger that is opened. */
   restore(change: Change, revision: number): void {
     this.#change(change, revision);
-    this.#revision = Math.max(this.#revision, revision);
+  }
+
+  restoreRevision(revision: number): void {
+    this.#revision = revision;
   }
 
   /** Sets the revision of a ledger that is opened; all from `after` to it were never given. */
@@ -172,6 +178,9 @@ export class Ledger {
   }
   hasLease(id: string): boolean {
     return this.#leases.has(id);
+  }
+  get leases(): string[] {
+    return [...this.#leases.keys()];
   }
   /** Leases that ran out. */
   expired(now: number): string[] {

@@ -117,6 +117,12 @@ export class MemoryStore implements Store {
     const id = String(++this.#shared.leases);
     ledger.grant(id, ttl, now());
     this.#schedule();
+    return this.lease(id, ttl);
+  }
+
+  /** A lease that was granted to somebody who knows its id. */
+  lease(id: string, ttl: number): Lease {
+    const { ledger, now } = this.#shared;
     return {
       id,
       ttl,

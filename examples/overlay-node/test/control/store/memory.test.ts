@@ -1,6 +1,7 @@
 import { test } from 'tap';
 import { MemoryStore } from '../../../control/store/memory.ts';
 import type { Event } from '../../../control/store/store.ts';
+import { conformance } from './conformance.ts';
 
 test('clients share the data, and each can be cut off', async (t) => {
   const one = new MemoryStore();
@@ -32,4 +33,21 @@ test('leases on a clock that is given', async (t) => {
   now = 19_999;
   t.equal(await store.get('alive/1'), null);
   await t.rejects(lease.keepAlive(), { code: 'NOT_FOUND' });
+});
+
+test('conformance', async (t) => {
+  conformance(t, async () => {
+    const store = new MemoryStore({ history: { commits: 600 } });
+    return {
+      store,
+      other: async () => store.client(),
+      cut: () => {
+        store.away = true;
+      },
+      compact: async () => {
+        for (let i = 0; i < 700; i++) await store.put('elsewhere', String(i));
+      },
+      ttl: 0.2,
+    };
+  });
 });
