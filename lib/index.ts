@@ -40,7 +40,7 @@ export { VxlanEncap } from './elements/vxlan-encap.ts';
 export { type AfPacketOptions, AfPacketPort } from './io/af-packet.ts';
 export { Endpoint, type EndpointCounts, type EndpointOptions } from './io/endpoint.ts';
 export { MemoryUnderlay, memoryPair } from './io/memory.ts';
-export { inNamespace } from './io/native/link.ts';
+export { inNamespace } from './io/namespace.ts';
 export { PcapReader, type PcapReaderOptions, PcapWriter, type PcapWriterOptions } from './io/pcap-file.ts';
 export { PcapLive } from './io/pcap-live.ts';
 export {
