@@ -1,0 +1,160 @@
+/** `packetweave up`, `doctor`, `version` and `completion`: what works without a daemon. */
+import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { Check, Info } from '../../api/api.ts';
+import { ControlError } from '../../control/errors.ts';
+import {
+  type DaemonOptions,
+  DEFAULTS,
+  daemonOptions,
+  LOG_LEVELS,
+  readConfig,
+  type SomeOptions,
+} from '../../daemon/options.ts';
+import { type Client, NoDaemonError, socketPath } from '../client.ts';
+import { act, collect, leaf, number, type Session } from '../session.ts';
+import { UsageError, type World } from '../world.ts';
+
+/** How long a daemon that hangs is waited for, in ms. */
+const PATIENCE = 3000;
+
+export function hostCommands(program: Command, world: World): void {
+  up(program, world);
+  doctor(program, world);
+  version(program, world);
+  completion(program, world);
+}
+
+/** The version of this program. */
+export function ownVersion(): string {
+  const require = createRequire(import.meta.url);
+  return (require('packetweave-node/package.json') as { version: string }).version;
+}
+
+interface UpOptions extends Omit<SomeOptions, 'peers'> {
+  readonly peer?: readonly string[];
+  readonly config?: string;
+}
+
+function up(program: Command, world: World): void {
+  const { dataPort, espPort, storePort, state, socket, logLevel } = DEFAULTS;
+  const command = leaf(program, 'up', 'Run the daemon')
+    .option('--advertise <address|interface>', 'what the other hosts reach this one by (default: found)')
+    .option('--data-port <port>', `UDP port of VXLAN (default ${dataPort})`, number)
+    .option('--esp-port <port>', `UDP port of ESP (default ${espPort})`, number)
+    .option('--store-port <port>', `TCP port of the embedded store (default ${storePort})`, number)
+    .option('--state <dir>', `folder of what is remembered (default ${state})`)
+    .option('--socket <file>', `control socket (default ${socket})`)
+    .option('--metrics <address:port>', 'where Prometheus reads (default: nowhere)')
+    .option('--log-level <level>', `one of ${LOG_LEVELS.join(', ')} (default ${logLevel})`)
+    .option('--mtu <bytes>', "largest IP packet of the underlay (default: its interface's)", number)
+    .option('--peer <address>', 'another host, where no store tells; can be given again', collect)
+    .option('--secret-file <file>', 'encrypts what goes to --peer; the same on all')
+    .option('--dns-upstream <address>', "name server for other names (default: the host's)", collect)
+    .option('--config <file>', 'JSON with these options in camelCase');
+  act<[], UpOptions & { host?: string }>(command, world, async (_, __, options) => {
+    const told = upOptions(options, world);
+    const { runDaemon } = await import('../../daemon/main.ts');
+    await runDaemon(told);
+    return 0;
+  });
+}
+
+/** What the command line, the environment and the config file say together. Throws a UsageError. */
+export function upOptions(
+  options: UpOptions & { host?: string },
+  world: Pick<World, 'cwd' | 'env'>,
+): DaemonOptions {
+  try {
+    const config = options.config === undefined ? {} : readConfig(resolve(world.cwd, options.config));
+    return daemonOptions(upFlags(options, world), config);
+  } catch (error) {
+    // What is wrong will be wrong again: who starts a daemon anew after a failure is told by the exit code.
+    throw error instanceof ControlError ? new UsageError(error.message) : error;
+  }
+}
+
+/** What the command line and the environment say. Paths begin where the command was typed. */
+function upFlags(options: UpOptions & { host?: string }, world: Pick<World, 'cwd' | 'env'>): SomeOptions {
+  const { peer, config: _, host, socket, state, secretFile, ...rest } = options;
+  const { json: __, ...flags } = rest as typeof rest & { json?: boolean };
+  const path = (given: string | null | undefined) =>
+    given === undefined || given === null ? undefined : resolve(world.cwd, given);
+  const named = host ?? world.env.PACKETWEAVE_SOCKET;
+  return {
+    ...flags,
+    peers: peer,
+    state: path(state),
+    secretFile: path(secretFile),
+    socket: path(socket) ?? (named === undefined ? undefined : socketPath(named)),
+  };
+}
+
+function doctor(program: Command, world: World): void {
+  const command = leaf(program, 'doctor', 'Look for what keeps a node from working; needs no daemon');
+  act(command, world, async (session) => {
+    const { hostChecks } = await import('../doctor.ts');
+    const told = await daemonChecks(session.impatient(PATIENCE));
+    const checks = [...(await hostChecks(told[0].advice === null)), ...told];
+    session.show(checks, () => checks.map((check) => checkText(check, session)).join(''));
+    return checks.every(({ ok }) => ok) ? 0 : 1;
+  });
+}
+
+/** Whether a daemon answers, and what it finds. */
+async function daemonChecks(client: Client): Promise<Check[]> {
+  try {
+    const found = await client.get<Check[]>(['doctor']);
+    return [{ name: 'daemon', ok: true, found: `answers on ${client.socket}`, advice: null }, ...found];
+  } catch (error) {
+    const { message } = error as Error;
+    if (!(error instanceof NoDaemonError)) {
+      return [{ name: 'daemon', ok: false, found: message, advice: 'see what it logged' }];
+    }
+    // None has to run yet.
+    const [found, advice = null] = message.split(': ');
+    return [{ name: 'daemon', ok: true, found, advice }];
+  }
+}
+
+function checkText({ name, ok, found, advice }: Check, session: Session): string {
+  const mark = ok ? session.paint('ok  ', 'green') : session.paint('FAIL', 'red');
+  const todo = advice === null ? '' : `${' '.repeat(5)}${advice}\n`;
+  return `${mark} ${name}: ${found}\n${todo}`;
+}
+
+function version(program: Command, world: World): void {
+  const command = leaf(program, 'version', 'Show the versions of this program and of the daemon');
+  act(command, world, async (session) => {
+    const info = await session
+      .impatient(PATIENCE)
+      .get<Info>(['info'])
+      .catch(() => null);
+    const all = { client: ownVersion(), daemon: info?.version ?? null, node: process.versions.node };
+    session.show(all, () => {
+      return `packetweave ${all.client}, daemon ${all.daemon ?? 'does not answer'}, node ${all.node}`;
+    });
+    return 0;
+  });
+}
+
+function completion(program: Command, world: World): void {
+  const command = program
+    .command('completion')
+    .description('Print what makes a shell complete: source <(packetweave completion bash)')
+    .argument('<bash|zsh|fish>', 'shell');
+  act<[string]>(command, world, async (session, [shell]) => {
+    const { SCRIPTS } = await import('../completion.ts');
+    const script = SCRIPTS.get(shell);
+    if (script === undefined) throw new UsageError(`completion expected bash, zsh or fish, got "${shell}"`);
+    session.print(script(program.name()));
+    return 0;
+  });
+  const hidden = program.command('__complete', { hidden: true }).argument('[words...]').helpOption(false);
+  act<[string[]]>(hidden, world, async (session, [words]) => {
+    const { answer } = await import('../complete.ts');
+    session.print(await answer(program, words, world));
+    return 0;
+  });
+}
