@@ -7,7 +7,7 @@ import { CaptureWriter, type CaptureWriterOptions } from '../../codecs/capture-w
 import type { Clock } from '../core/clock.ts';
 import { PortError } from './port.ts';
 
-/** Milliseconds after which what was recorded is given on. */
+/** Milliseconds after which what was recorded is given on, by default. */
 const FLUSH = 1000;
 
 /** Where a capture goes: a path, or a function that is done with the bytes when it returns. */
@@ -21,6 +21,7 @@ export class Recorder {
   nanoseconds = 0;
   readonly #target: Target;
   readonly #clock: Clock;
+  readonly #every: number;
   /** `clock.origin`, split so that adding `clock.now` keeps its nanoseconds. */
   readonly #originSeconds: number;
   readonly #originMs: number;
@@ -28,13 +29,14 @@ export class Recorder {
 
   /**
    * Makes the file, where `to` is a path; one that is there is emptied, or goes on with a new section (pcapng
-   * alone knows that) with `append`. Throws a PortError where it cannot.
+   * alone knows that) with `append`. Throws a PortError where it cannot. What was recorded waits for `every` ms at the most.
    */
-  constructor(to: CaptureTarget, options: CaptureWriterOptions, clock: Clock, append = false) {
+  constructor(to: CaptureTarget, options: CaptureWriterOptions, clock: Clock, append = false, every = FLUSH) {
     const target = typeof to === 'string' ? new FileTarget(to, append) : new FunctionTarget(to);
     this.#target = target;
     this.writer = new CaptureWriter((bytes) => target.write(bytes), options);
     this.#clock = clock;
+    this.#every = every;
     this.#originSeconds = Math.floor(clock.origin / 1000);
     this.#originMs = clock.origin - this.#originSeconds * 1000;
     this.#flushed = clock.now;
@@ -48,9 +50,9 @@ export class Recorder {
     this.nanoseconds = Math.floor((ms - seconds * 1000) * 1e6);
   }
 
-  /** Gives on what waits, once a second. */
+  /** Gives on what waits, when it is time. */
   tick(now: number): void {
-    if (now - this.#flushed < FLUSH) return;
+    if (now - this.#flushed < this.#every) return;
     this.#flushed = now;
     this.writer.flush();
   }

@@ -15,9 +15,9 @@
 import { INBOUND, OUTBOUND } from '../../../codecs/capture.ts';
 import * as linktype from '../../../codecs/linktype.ts';
 import type { Batch } from '../../core/batch.ts';
-import { GSO_UDP_L4, type Packet } from '../../core/packet.ts';
 import { DATAGRAM, IP, type Port, type PortError, type PortHost } from '../port.ts';
 import { type CaptureTarget, Recorder } from '../recorder.ts';
+import { FrameWriter } from './frame-writer.ts';
 import { type Bound, Outer } from './outer.ts';
 import { Wrapper } from './wrapper.ts';
 
@@ -46,6 +46,7 @@ export class Capture extends Wrapper {
   readonly #outer: Outer | null;
   readonly #secrets: [type: number, bytes: Uint8Array][] = [];
   #recorder: Recorder | null = null;
+  #frames: FrameWriter | null = null;
   /** Whether the file has a section already. */
   #begun = false;
 
@@ -119,7 +120,7 @@ export class Capture extends Wrapper {
     const section = { application: 'packetweave', comment };
     const recorder = new Recorder(to, { section, snaplen: this.#snaplen }, clock, this.#begun);
     const link = this.medium === IP ? linktype.RAW : linktype.ETHERNET;
-    recorder.writer.interface({ link, name });
+    this.#frames = new FrameWriter(recorder, recorder.writer.interface({ link, name }), this.#outer);
     for (const [type, bytes] of this.#secrets) recorder.writer.secrets(type, bytes);
     return recorder;
   }
@@ -129,33 +130,10 @@ export class Capture extends Wrapper {
     if (recorder === null) return;
     try {
       recorder.stamp();
-      for (let i = 0; i < batch.length; i++) this.#packet(recorder, batch.packets[i], direction);
+      for (let i = 0; i < batch.length; i++) this.#frames?.write(batch.packets[i], direction);
     } catch (error) {
       this.#fail(error as PortError);
     }
-  }
-
-  #packet(recorder: Recorder, p: Packet, direction: number): void {
-    const { writer, seconds, nanoseconds } = recorder;
-    if (this.#outer === null) {
-      writer.frame(0, seconds, nanoseconds, direction, p.bytes, p.start, p.end);
-    } else if (p.gsoType !== GSO_UDP_L4 || p.hdrLen > 0 || p.gsoSize <= 0) {
-      this.#datagram(recorder, this.#outer, p, p.start, p.end, direction);
-    } else {
-      for (let at = p.start; at < p.end; at += p.gsoSize) {
-        this.#datagram(recorder, this.#outer, p, at, Math.min(at + p.gsoSize, p.end), direction);
-      }
-    }
-  }
-
-  /** Writes the payload `p.bytes[at..end)` behind made-up headers. */
-  #datagram(recorder: Recorder, outer: Outer, p: Packet, at: number, end: number, direction: number): void {
-    const { writer, seconds, nanoseconds } = recorder;
-    const original = outer.size + end - at;
-    const captured = Math.min(original, this.#snaplen);
-    const to = writer.packet(0, seconds, nanoseconds, direction, captured, original);
-    outer.write(writer.view, to, p, at, end, direction === OUTBOUND);
-    writer.bytes.set(p.bytes.subarray(at, at + captured - outer.size), to + outer.size);
   }
 
   /** Does something to the capture, if there is one; what goes wrong ends it. */

@@ -32,24 +32,33 @@ export class Outer {
   /** Bytes of all headers. */
   readonly size: number;
   readonly #peers: VtepTable;
+  readonly #port: number;
   readonly #us: Vtep;
   /** Stands for a peer that is not known: address and port 0. */
   readonly #nobody: Vtep;
 
-  constructor(peers: VtepTable, local: Bound) {
+  /** `port` is the UDP port of all peers, where it is not their own that is to be shown. */
+  constructor(peers: VtepTable, local: Bound, port = 0) {
     const address = typeof local.address === 'string' ? parse(local.address) : local.address;
     const four = address.family === 4;
     this.size = ethernet.SIZE + (four ? ipv4.SIZE : ipv6.SIZE) + udp.SIZE;
     this.#peers = peers;
+    this.#port = port;
     this.#us = { address, port: local.port };
     this.#nobody = { address: parse(four ? '0.0.0.0' : '::'), port: 0 };
   }
 
-  /** Writes the headers to `to` for the payload `p.bytes[at..end)`, which itself is not copied. */
-  write(v: DataView, to: number, p: Packet, at: number, end: number, outbound: boolean): void {
-    const peer = this.#peers.get(p.peer);
-    const known = peer !== undefined && peer.address.family === this.#us.address.family;
-    const them = known ? peer : this.#nobody;
+  /** Writes the headers to `to` for a packet's payload, which lies in `payload` at `at..end` and is not copied. */
+  write(
+    v: DataView,
+    to: number,
+    p: Packet,
+    payload: DataView,
+    at: number,
+    end: number,
+    outbound: boolean,
+  ): void {
+    const them = this.#them(p.peer);
     const from = outbound ? this.#us : them;
     const dest = outbound ? them : this.#us;
     const four = this.#us.address.family === 4;
@@ -66,8 +75,14 @@ export class Outer {
     else ipv6.write(v, l3, p.tos, 0, bytes, udp.PROTOCOL, TTL, from.address.words, dest.address.words);
     if (!fits) return;
     const pseudo = four ? pseudo4(v, l3, udp.PROTOCOL, whole) : pseudo6(v, l3, udp.PROTOCOL, whole);
-    const all = add(add(pseudo, sum(v, l4, l4 + udp.SIZE)), sum(p.view, at, end));
+    const all = add(add(pseudo, sum(v, l4, l4 + udp.SIZE)), sum(payload, at, end));
     udp.setChecksum(v, l4, finishNonZero(all));
+  }
+
+  #them(number: number): Vtep {
+    const peer = this.#peers.get(number);
+    if (peer === undefined || peer.address.family !== this.#us.address.family) return this.#nobody;
+    return this.#port === 0 ? peer : { address: peer.address, port: this.#port };
   }
 
   #write4(v: DataView, l3: number, bytes: number, tos: number, from: Vtep, dest: Vtep): void {

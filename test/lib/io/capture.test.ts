@@ -8,12 +8,25 @@ import { parse } from '../../../codecs/ip.ts';
 import * as linktype from '../../../codecs/linktype.ts';
 import { Batch } from '../../../lib/core/batch.ts';
 import { VirtualClock } from '../../../lib/core/clock.ts';
-import { GSO_UDP_L4 } from '../../../lib/core/packet.ts';
+import { GSO_UDP_L4, type Packet } from '../../../lib/core/packet.ts';
 import { DebugPool } from '../../../lib/core/pool.ts';
+import { Random } from '../../../lib/core/random.ts';
 import { MemoryUnderlay, memoryPair } from '../../../lib/io/memory.ts';
-import { IP, type Port, type PortError, TRAIN } from '../../../lib/io/port.ts';
+import {
+  CHECKSUM,
+  GAPS,
+  IP,
+  type Port,
+  type PortError,
+  TRAIN,
+  TSO4,
+  TSO6,
+  USO,
+} from '../../../lib/io/port.ts';
 import { Capture, type CaptureOptions } from '../../../lib/io/wrap/capture.ts';
 import { testContext, testHost } from '../../gen/context.ts';
+import { seed } from '../../gen/seed.ts';
+import { flowOf, putSuper, putTrain, randomBytes } from '../../gen/super-frames.ts';
 import { type Bench, FarPort, portConformance, type Rig } from './conformance.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'packetweave-'));
@@ -165,6 +178,45 @@ t.test('a train is written as the datagrams that it is made of', async (t) => {
     packets.map(({ bytes }) => bytes.length - 42),
     [100, 100, 50],
   );
+});
+
+t.test('payload that lies in pieces is written as if it lay together', async (t) => {
+  const offloads = TRAIN | GAPS | CHECKSUM | TSO4 | TSO6 | USO;
+  const r = new Random(seed);
+  const hosts = (): [Port, Port] => {
+    const underlay = new MemoryUnderlay();
+    const [inner, other] = [
+      underlay.port('192.0.2.1', { offloads }),
+      underlay.port('192.0.2.2', { offloads }),
+    ];
+    inner.peers.set({ address: parse('192.0.2.2'), port: 4789 });
+    return [inner, other];
+  };
+  const cable = () => memoryPair({ offloads });
+  // An odd size, so that checksums meet pieces at odd places.
+  const flow = flowOf(r, { size: 333, payload: randomBytes(r, 2000) });
+  const datagrams = [0, 1, 2].map((i) => randomBytes(r, i < 2 ? 101 : 50));
+  const cases: [string, () => [Port, Port], (p: Packet, gap: number) => Packet, number][] = [
+    ['a super-frame', cable, (p, gap) => putSuper(p, { ...flow, prefix: new Uint8Array(0) }, gap), 1],
+    ['a super-frame in VXLAN', hosts, (p, gap) => putSuper(p, flow, gap), 1],
+    ['a train', hosts, (p, gap) => putTrain(p, datagrams, gap), 3],
+  ];
+  for (const [name, ports, put, count] of cases) {
+    const record = async (gap: number, snaplen: number) => {
+      const { port, finish, context } = await stand(...ports(), { local: LOCAL, snaplen });
+      const p = put(context.jumbo.take()!, gap);
+      p.peer = 0;
+      const batch = new Batch();
+      batch.add(p);
+      port.send(batch);
+      return (await finish()).packets.map(({ bytes, original }) => `${original} ${hex(bytes)}`);
+    };
+    for (const snaplen of [262144, 128]) {
+      const solid = await record(0, snaplen);
+      t.equal(solid.length, count, name);
+      for (const gap of [1, 42]) t.same(await record(gap, snaplen), solid, `${name}, ${gap} bytes apart`);
+    }
+  }
 });
 
 t.test('the snap length counts made-up headers, and checksums are of the whole', async (t) => {
