@@ -1,9 +1,10 @@
 /** What is to be carried here, from what control knows and where things are on this host: pure functions. */
 import { isIP } from 'node:net';
-import * as ip from 'packetweave/codecs/ip';
 import type { Interface } from '../attach/attach.ts';
+import { cidr, contains, parseAddress } from '../control/cidr.ts';
 import type { NetworkView } from '../control/control.ts';
-import type { Endpoint, Network, Subnet } from '../control/model.ts';
+import { macOf } from '../control/ipam.ts';
+import type { Endpoint, Network } from '../control/model.ts';
 import type { DataplaneNetwork, LocalPort, RemoteEndpoint } from './dataplane.ts';
 import { withoutLength } from './names.ts';
 
@@ -32,12 +33,6 @@ export function gatewayPort(network: Network, node: string): LocalPort {
     addresses,
     ports: [],
   };
-}
-
-/** 02:42 and the four bytes of an IPv4 address, as Docker does. */
-export function macOf(address: string): string {
-  const bytes = address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'));
-  return `02:42:${bytes.join(':')}`;
 }
 
 export function gatewayInterface(network: Network, { device, mac }: LocalPort, mtu: number): Interface {
@@ -83,7 +78,8 @@ export function desiredNetwork(
 /** How the device of an endpoint is to look in its namespace. */
 export function interfaceOf(endpoint: Endpoint, network: Network, place: Place, mtu: number): Interface {
   const { mac, addresses } = endpoint;
-  const own = network.subnets.filter((subnet) => addresses.some((address) => contains(subnet, address)));
+  const parsed = addresses.map((address) => parseAddress(withoutLength(address))!);
+  const own = network.subnets.filter((subnet) => parsed.some((address) => contains(cidr(subnet.cidr), address)));
   const others = network.subnets.filter((subnet) => !own.includes(subnet));
   const families = new Set(addresses.map((address) => isIP(withoutLength(address))));
   return {
@@ -94,17 +90,4 @@ export function interfaceOf(endpoint: Endpoint, network: Network, place: Place, 
     onLink: others.map(({ cidr }) => cidr).filter((cidr) => families.has(isIP(withoutLength(cidr)))),
     gateways: place.main && !network.internal ? own.map(({ gateway }) => gateway) : [],
   };
-}
-
-function contains({ cidr }: Subnet, address: string): boolean {
-  const [base, length] = cidr.split('/');
-  const [a, b] = [base, withoutLength(address)].map((text) => ip.parse(text));
-  if (a.family !== b.family) return false;
-  const [bits, other] = [bitsOf(a), bitsOf(b)];
-  return bits.slice(0, Number(length)) === other.slice(0, Number(length));
-}
-
-function bitsOf({ family, words }: ip.Ip): string {
-  const used = family === 4 ? words.slice(-1) : words;
-  return [...used].map((word) => (word >>> 0).toString(2).padStart(32, '0')).join('');
 }
