@@ -82,11 +82,16 @@ export async function configure(namespace: string, wanted: Interface): Promise<v
   });
   await ipBatch(namespace, [
     `link set dev ${device} address ${mac} mtu ${mtu}`,
-    ...addresses.map((address) => `address replace ${address} dev ${device} nodad`),
+    ...addresses.map((address) => addAddress(address, device)),
     `link set dev ${device} up`,
     ...onLink.map((subnet) => `route replace ${subnet} dev ${device}`),
     ...gateways.map((gateway) => `route replace default via ${gateway} dev ${device}`),
   ]);
+}
+
+/** A command of `ip` that gives a device an address, which is known to be unique. */
+export function addAddress(address: string, device: string): string {
+  return `address replace ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`;
 }
 
 /** Ends every process in a namespace of `ip netns`, and waits until they are gone. */
