@@ -51,10 +51,12 @@ const LOOK = 100;
 const GRACE = 10_000;
 const KILLED = 137;
 
-/** Signals to the whole group end the command, and leave the shell over it to write how: traps are not inherited. */
+/** Signals to the whole group end the command, and leave the shell over it to write how: traps are not inherited. What
+ * the shell itself says of that is not the command's log. */
 const SUPERVISOR = `trap : HUP INT QUIT TERM
+exec 3>&2 2>/dev/null
 exit=$1; shift
-"$@"
+(exec "$@" 2>&3 3>&-)
 echo $? > "$exit.new" && mv "$exit.new" "$exit"`;
 
 /** Starts a command in the background. Rejects with a ControlError, or with what the system says. */
@@ -107,7 +109,7 @@ export function outcome({ pid, startTime, stateFile }: CommandState): Outcome {
 /** The exit code of a command, when it has ended. Rejects when the signal says so. */
 export async function waitExit(state: CommandState, signal?: AbortSignal): Promise<number> {
   while (isRunning(state.pid, state.startTime)) {
-    await pause(LOOK, undefined, { ref: false, ...(signal && { signal }) });
+    await pause(LOOK, undefined, signal && { signal });
   }
   return outcome(state).exitCode!;
 }

@@ -22,7 +22,7 @@ export async function* follow(logFile: string, options: FollowOptions = {}): Asy
       const last = ended();
       for await (const chunk of chunks(file)) yield chunk;
       if (last) return;
-      await pause(LOOK, undefined, { ref: false, ...(signal && { signal }) }).catch(() => {});
+      await pause(LOOK, undefined, signal && { signal }).catch(() => {});
     }
   } finally {
     await file.close();

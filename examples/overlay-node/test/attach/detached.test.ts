@@ -1,0 +1,144 @@
+/** Commands in the background: they outlive whoever started them, and are found again. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { skip } from '../../../../test/gen/skip.ts';
+import {
+  type CommandState,
+  type DetachedOptions,
+  isRunning,
+  outcome,
+  readState,
+  removeState,
+  startDetached,
+  startTimeOf,
+  stop,
+  waitExit,
+} from '../../attach/detached.ts';
+import { follow } from '../../attach/follow.ts';
+import { container, containerId, folder, noAttach } from './gen.ts';
+
+const why = noAttach('unshare');
+if (why !== null) skip(t, why);
+else test();
+
+/** What is needed to start a shell script in a namespace of its own. */
+async function wanted(t: Test, script: string): Promise<DetachedOptions> {
+  const id = containerId();
+  const namespace = await container(t, id);
+  const cwd = folder(t);
+  const files = { logFile: join(cwd, 'log'), stateFile: join(cwd, 'state.json') };
+  return {
+    id,
+    namespace,
+    hostname: 'web',
+    command: ['sh', '-c', script],
+    env: { COLOUR: 'green' },
+    cwd,
+    ...files,
+  };
+}
+
+/** Waits until the log says something. */
+async function logged(file: string, wanted: RegExp): Promise<string> {
+  let text = '';
+  for await (const chunk of follow(file)) if (wanted.test((text += chunk))) return text;
+  return text;
+}
+
+function test(): void {
+  t.test('it ends, with a log and an exit code', async (t) => {
+    const options = await wanted(
+      t,
+      'echo "$COLOUR"; pwd; cat /proc/sys/kernel/hostname; echo oh >&2; exit 3',
+    );
+    writeFileSync(options.logFile, 'before\n');
+    const state = await startDetached(options);
+    t.equal(await waitExit(state), 3);
+    t.equal(readFileSync(options.logFile, 'utf8'), `before\ngreen\n${options.cwd}\nweb\noh\n`);
+    t.same(readState(options.stateFile), state);
+    t.same(outcome(state), { running: false, exitCode: 3 });
+    const again = await startDetached({ ...options, command: ['there-is-no-such-command'] });
+    t.equal(await waitExit(again), 127);
+    t.match(readFileSync(options.logFile, 'utf8'), /oh\n.*there-is-no-such-command.*not found/);
+    removeState(options.stateFile);
+    t.equal(readState(options.stateFile), null);
+    t.ok(existsSync(options.logFile));
+  });
+
+  t.test('it outlives its parent, and is found again and ended', async (t) => {
+    const options = await wanted(
+      t,
+      'echo started; trap "echo bye; exit 9" TERM; while :; do sleep 0.05; done',
+    );
+    const module = new URL('../../attach/detached.ts', import.meta.url).href;
+    const program = `
+      const { startDetached } = await import(${JSON.stringify(module)});
+      await startDetached(${JSON.stringify(options)});
+      process.kill(process.pid, 'SIGKILL');`;
+    const args = [...process.execArgv, '--input-type=module', '-e', program];
+    const parent = spawn(process.execPath, args, { stdio: 'inherit' });
+    t.same(await once(parent, 'exit'), [null, 'SIGKILL']);
+    const state = readState(options.stateFile) as CommandState;
+    await logged(options.logFile, /started/);
+    t.same(outcome(state), { running: true, exitCode: null });
+    t.equal(state.id, options.id);
+    const ended = waitExit(state);
+    await stop(state.pid, state.startTime);
+    t.equal(await ended, 9);
+    t.same(outcome(state), { running: false, exitCode: 9 });
+    t.match(readFileSync(options.logFile, 'utf8'), /^started\n(Terminated\n)?bye\n$/);
+    await stop(state.pid, state.startTime);
+  });
+
+  t.test('one that does not listen is killed', async (t) => {
+    const options = await wanted(t, 'trap "" TERM; echo started; while :; do sleep 1; done');
+    const state = await startDetached(options);
+    await logged(options.logFile, /started/);
+    await stop(state.pid, state.startTime, 200);
+    t.same(outcome(state), { running: false, exitCode: 137 });
+  });
+
+  t.test('one that is killed by somebody is noted', async (t) => {
+    const options = await wanted(t, 'kill -KILL $$');
+    t.equal(await waitExit(await startDetached(options)), 137);
+    t.equal(readFileSync(options.logFile, 'utf8'), '');
+  });
+
+  t.test('a process that got the id of another is left alone', async (t) => {
+    const child = spawn('sleep', ['60'], { detached: true, stdio: 'ignore' });
+    t.teardown(() => child.kill('SIGKILL'));
+    await once(child, 'spawn');
+    const startTime = startTimeOf(child.pid!)!;
+    await stop(child.pid!, startTime - 1);
+    t.equal(isRunning(child.pid!, startTime - 1), false);
+    t.equal(isRunning(child.pid!, startTime), true);
+    await stop(child.pid!, startTime);
+    t.equal(startTimeOf(child.pid!), null);
+  });
+
+  t.test('what makes no sense is refused', async (t) => {
+    const options = await wanted(t, 'true');
+    await t.rejects(startDetached({ ...options, cwd: '/there/is/none' }), {
+      code: 'INVALID',
+      message: 'the working directory /there/is/none does not exist',
+    });
+    await t.rejects(startDetached({ ...options, command: [] }), { code: 'INVALID' });
+    writeFileSync(options.stateFile, 'oh');
+    t.throws(() => readState(options.stateFile), { code: 'CORRUPT' });
+  });
+
+  t.test('a log is followed to its end', async (t) => {
+    const options = await wanted(t, 'for i in 1 2 3; do echo line $i; sleep 0.1; done');
+    const state = await startDetached(options);
+    let text = '';
+    for await (const chunk of follow(options.logFile, { ended: () => !outcome(state).running }))
+      text += chunk;
+    t.equal(text, 'line 1\nline 2\nline 3\n');
+    const controller = new AbortController();
+    for await (const _ of follow(options.logFile, { signal: controller.signal })) controller.abort();
+    t.pass('or until somebody has seen enough');
+  });
+}
