@@ -1,0 +1,176 @@
+/**
+ * Gateways: one namespace a network and host, which answers at the network's gateway addresses for the containers of
+ * this host (every host has its own, with the same addresses). The dataplane makes the device `gw` in it.
+ *
+ * The gateway of a network that is not internal is joined to the host by a veth pair. Packets are masqueraded twice:
+ * in the gateway, so that the host need not know subnets, of which several networks may have the same, and in the host.
+ */
+import { ControlError } from '../control/errors.ts';
+import {
+  chooseLink,
+  forwardOnHost,
+  type GatewayLink,
+  joinLink,
+  LINKS,
+  LINKS6,
+  OUT,
+  removeLink,
+} from './link.ts';
+import { endAll, existing } from './namespace.ts';
+import { chain, TABLE } from './rules.ts';
+import { ipBatch, nft, run, setNet } from './system.ts';
+
+/** What names of gateways' namespaces, and of their devices in the host, begin with. */
+export const GATEWAY_PREFIX = 'pwg-';
+/** The device towards the containers. */
+export const GATEWAY_DEVICE = 'gw';
+export interface Gateway {
+  readonly vni: number;
+  readonly namespace: string;
+  /** Name of the device that the dataplane makes in it. */
+  readonly device: string;
+  /** Null for an internal network. */
+  readonly link: GatewayLink | null;
+}
+
+export interface GatewayOptions {
+  readonly internal: boolean;
+  readonly ipv6: boolean;
+}
+
+/** MAC address of a gateway, the same on every host: as Docker makes it of an IPv4 address. */
+export function gatewayMac(ipv4: string): string {
+  return ['02', '42', ...ipv4.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'))].join(':');
+}
+
+/** VNIs of the gateways on this host, also of those that were left by a daemon that died. */
+export function listGateways(prefix = GATEWAY_PREFIX): number[] {
+  const names = existing().filter((name) => name.startsWith(prefix));
+  return names
+    .map((name) => name.slice(prefix.length))
+    .filter((vni) => /^\d{1,8}$/.test(vni))
+    .map(Number);
+}
+
+/** The gateways of this host, made and removed one after another. */
+export class Gateways {
+  readonly #prefix: string;
+  /** Settled when what was begun last is done. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** The prefix, up to 7 characters, tells them from those of another daemon on the same machine. */
+  constructor(prefix = GATEWAY_PREFIX) {
+    if (!/^[\w-]{1,7}$/.test(prefix)) {
+      throw new ControlError(
+        'INVALID',
+        `"${prefix}" cannot begin a gateway's name: 1 to 7 letters, digits, - and _`,
+      );
+    }
+    this.#prefix = prefix;
+  }
+
+  /** Makes a gateway, or brings the one that is there to what it should be. */
+  make(vni: number, options: GatewayOptions): Promise<Gateway> {
+    return this.#next(() => this.#make(vni, options));
+  }
+
+  /** Takes a gateway away with all that is in it; nothing happens where there is none. */
+  remove(vni: number): Promise<void> {
+    return this.#next(async () => {
+      const name = this.#name(vni);
+      await removeLink(name);
+      if (!existing().includes(name)) return;
+      await endAll(name);
+      await run('ip', ['netns', 'del', name]);
+    });
+  }
+
+  /** Removes our rules from the host. Gateways that are left reach nothing outside any more. */
+  close(): Promise<void> {
+    return this.#next(() => nft(null, [`add table ${TABLE}`, `delete table ${TABLE}`]));
+  }
+
+  async #make(vni: number, { internal, ipv6 }: GatewayOptions): Promise<Gateway> {
+    const namespace = this.#name(vni);
+    const gateway = { vni, namespace, device: GATEWAY_DEVICE };
+    if (!existing().includes(namespace)) await run('ip', ['netns', 'add', namespace]);
+    prepare(namespace, !internal);
+    await ipBatch(namespace, ['link set dev lo up']);
+    if (internal) {
+      await removeLink(namespace);
+      return { ...gateway, link: null };
+    }
+    forwardOnHost(ipv6);
+    await nft(null, hostRules(this.#prefix));
+    const link = await chooseLink(namespace, vni, ipv6);
+    await joinLink(namespace, link, ipv6);
+    await nft(namespace, gatewayRules());
+    return { ...gateway, link };
+  }
+
+  #name(vni: number): string {
+    return `${this.#prefix}${vni}`;
+  }
+
+  #next<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => {});
+    return result;
+  }
+}
+
+/** Kernel parameters inside. ARP answers for the addresses of the device that was asked on alone. */
+function prepare(namespace: string, forwards: boolean): void {
+  setNet(namespace, {
+    'ipv4/conf/all/arp_ignore': 1,
+    'ipv4/conf/all/send_redirects': 0,
+    'ipv4/conf/default/send_redirects': 0,
+    'ipv6/conf/all/accept_dad': 0,
+    'ipv6/conf/default/accept_dad': 0,
+    'ipv6/conf/default/accept_ra': 0,
+    'ipv4/ip_forward': forwards ? 1 : 0,
+    'ipv6/conf/all/forwarding': forwards ? 1 : 0,
+  });
+}
+
+/** Rules of the host. The chain `ports` is filled by host-ports.ts. */
+function hostRules(prefix: string): string[] {
+  const ours = `"${prefix}*"`;
+  return [
+    `add table ${TABLE}`,
+    `add chain ${TABLE} ports`,
+    // Nobody outside may reach what is published on a loopback address by sending to it.
+    ...chain('prerouting', 'type nat hook prerouting priority dstnat', [
+      'ip daddr 127.0.0.0/8 return',
+      'ip6 daddr ::1 return',
+      'fib daddr type local jump ports',
+    ]),
+    ...chain('output', 'type nat hook output priority -100', ['fib daddr type local jump ports']),
+    // From the host itself by loopback, and from containers: out, or to a published port and back.
+    ...chain('postrouting', 'type nat hook postrouting priority srcnat', [
+      `ip saddr { 127.0.0.0/8, ${LINKS} } oifname ${ours} masquerade`,
+      `ip6 saddr { ::1, ${LINKS6} } oifname ${ours} masquerade`,
+      `ip saddr ${LINKS} oifname != "lo" masquerade`,
+      `ip6 saddr ${LINKS6} oifname != "lo" masquerade`,
+    ]),
+    // Into a gateway comes what was sent to a published port, and what answers.
+    ...chain('forward', 'type filter hook forward priority filter', [
+      `oifname ${ours} ct status dnat accept`,
+      `oifname ${ours} ct state new,invalid drop`,
+    ]),
+  ];
+}
+
+/** Rules of a gateway. */
+function gatewayRules(): string[] {
+  return [
+    `add table ${TABLE}`,
+    `add chain ${TABLE} ports`,
+    ...chain('prerouting', 'type nat hook prerouting priority dstnat', [`iifname "${OUT}" jump ports`]),
+    ...chain('postrouting', 'type nat hook postrouting priority srcnat', [`oifname "${OUT}" masquerade`]),
+    ...chain('forward', 'type filter hook forward priority filter', [
+      `iifname "${OUT}" ct status dnat accept`,
+      `iifname "${OUT}" ct state new,invalid drop`,
+    ]),
+  ];
+}

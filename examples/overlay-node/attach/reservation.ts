@@ -1,0 +1,74 @@
+/** Ports of the host that are really taken, by a socket each, so that nobody else gets them, nor has them already. */
+import { createSocket } from 'node:dgram';
+import { createServer, isIPv6 } from 'node:net';
+import { ControlError } from '../control/errors.ts';
+
+/** A port that is taken. */
+export interface Reservation {
+  /** Resolves when somebody else can have it. */
+  close(): Promise<void>;
+}
+
+export interface ReservedPort {
+  readonly protocol: 'tcp' | 'udp';
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Takes ports, all of them or none. Rejects with a ControlError in the words of Docker. */
+export async function reserve(ports: readonly ReservedPort[]): Promise<Reservation> {
+  const results = await Promise.allSettled(ports.map(bind));
+  const bound = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const close = async () => void (await Promise.all(bound.map((one) => one.close())));
+  const refused = results.find((result) => result.status === 'rejected');
+  if (refused === undefined) return { close };
+  await close();
+  throw refused.reason;
+}
+
+async function bind(wanted: ReservedPort): Promise<Reservation> {
+  try {
+    return await (wanted.protocol === 'tcp' ? bindTcp(wanted) : bindUdp(wanted));
+  } catch (error) {
+    throw failure(wanted, error as NodeJS.ErrnoException);
+  }
+}
+
+/** Packets are redirected before a socket could see them. What comes nevertheless is nobody's. */
+function bindTcp({ address, port }: ReservedPort): Promise<Reservation> {
+  const server = createServer((socket) => socket.resetAndDestroy());
+  const close = () => new Promise<void>((resolve) => server.close(() => resolve()));
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    const options = { host: address, port, ipv6Only: isIPv6(address), exclusive: true, backlog: 1 };
+    server.listen(options, () => resolve({ close }));
+  });
+}
+
+function bindUdp({ address, port }: ReservedPort): Promise<Reservation> {
+  const ipv6 = isIPv6(address);
+  const socket = createSocket({ type: ipv6 ? 'udp6' : 'udp4', ipv6Only: ipv6, recvBufferSize: 1 });
+  const close = () => new Promise<void>((resolve) => socket.close(() => resolve()));
+  return new Promise((resolve, reject) => {
+    socket.once('error', (error) => {
+      socket.close();
+      reject(error);
+    });
+    socket.bind({ address, port, exclusive: true }, () => resolve({ close }));
+  });
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'port is already allocated',
+  EADDRNOTAVAIL: 'this host has no such address',
+  EACCES: 'ports below 1024 need root, or the capability CAP_NET_BIND_SERVICE',
+  EMFILE: 'too many files are open: raise the limit (ulimit -n)',
+};
+
+function failure({ address, port }: ReservedPort, { code, message }: NodeJS.ErrnoException): ControlError {
+  const reason = REASONS[code ?? ''] ?? message;
+  return new ControlError(
+    code === 'EADDRINUSE' ? 'CONFLICT' : 'INVALID',
+    `Bind for ${address}:${port} failed: ${reason}`,
+  );
+}
