@@ -33,6 +33,9 @@ export async function toText(
   }
 }
 
+/** Type of the block that a file begins with; the same in both byte orders. */
+const SECTION = 0x0a0d0d0a;
+const NOT_PCAPNG = 'the daemon answered what is not pcapng';
 /** Byte-order magic of a section's header, behind type and length, where its numbers are little-endian. */
 const LITTLE = 0x1a2b3c4d;
 
@@ -44,6 +47,7 @@ async function* wholeBlocks(stream: Readable, signal: AbortSignal): AsyncGenerat
     for await (const bytes of stream) {
       rest = Buffer.concat([rest, bytes]);
       if (rest.length < 12) continue;
+      if (little === null && rest.readUInt32BE(0) !== SECTION) throw new Error(NOT_PCAPNG);
       little ??= rest.readUInt32LE(8) === LITTLE;
       const end = lastEnd(rest, little);
       if (end > 0) yield rest.subarray(0, end);
@@ -62,7 +66,7 @@ function lastEnd(bytes: Buffer, little: boolean): number {
   while (at + 12 <= bytes.length) {
     const length = little ? bytes.readUInt32LE(at + 4) : bytes.readUInt32BE(at + 4);
     // The smallest has type and two lengths.
-    if (length < 12) throw new Error('the daemon answered what is not pcapng');
+    if (length < 12) throw new Error(NOT_PCAPNG);
     if (at + length > bytes.length) break;
     at += length;
   }

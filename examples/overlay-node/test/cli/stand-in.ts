@@ -12,7 +12,8 @@ import type { World } from '../../cli/world.ts';
 import type { Endpoint, Network, NodeState } from '../../control/model.ts';
 
 export const NOW = Date.parse('2026-03-01T12:00:00Z');
-const PROGRAM = new URL('../../cli/main.ts', import.meta.url).pathname;
+/** As a user has it: what was built. */
+export const PROGRAM = new URL('../../bin/packetweave.js', import.meta.url).pathname;
 
 export interface Asked {
   readonly method: string;
@@ -81,7 +82,7 @@ export class StandIn {
   /** Runs the program. */
   start(words: readonly string[], environment: NodeJS.ProcessEnv = {}): ChildProcess {
     const env = { ...process.env, PACKETWEAVE_SOCKET: this.socket, ...environment };
-    return spawn(process.execPath, [...process.execArgv, PROGRAM, ...words], { env });
+    return spawn(process.execPath, [PROGRAM, ...words], { env });
   }
 
   /** Runs the program to its end. */
