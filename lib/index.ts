@@ -68,18 +68,27 @@ export { Capture } from './io/wrap/capture.ts';
 export { Faults } from './io/wrap/faults.ts';
 export { PortTrace } from './io/wrap/trace.ts';
 export {
+  type CaptureCounts,
+  type CaptureEnd,
+  type CaptureRequest,
+  type DropSeen,
+  type DropTraceOptions,
   type EncryptedPeer,
   type EspConfig,
   type KeyChannel,
   KeyDirectory,
   type LocalConfig,
   type NetworkConfig,
+  type OnBytes,
+  type OnDrops,
   Overlay,
   type OverlayConfig,
   type OverlayParts,
   type PortConfig,
   type PortCounts,
   type RemoteConfig,
+  type RunningCapture,
+  type RunningTrace,
   type StaticConfig,
 } from './overlay.ts';
 export { Fdb } from './tables/fdb.ts';

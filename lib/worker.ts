@@ -18,6 +18,8 @@ import { type Log, silent } from './core/log.ts';
 import { closeNoted, libc } from './io/native/libc.ts';
 import { interrupt, makeInterrupter } from './io/native/poller.ts';
 import type { PortError } from './io/port.ts';
+import type { CaptureRequest, OnBytes, RunningCapture } from './overlay/capture.ts';
+import type { DropTraceOptions, OnDrops, RunningTrace } from './overlay/drop-trace.ts';
 import type { EncryptedPeer, OverlayParts, PortCounts } from './overlay.ts';
 import { ChannelServer } from './worker/channel.ts';
 import { type Behind, part, type WorkerConfig } from './worker/config.ts';
@@ -30,6 +32,7 @@ import {
   type State,
   type ToThread,
 } from './worker/messages.ts';
+import { WatchReader } from './worker/watching.ts';
 
 export type { WorkerConfig, WorkerEsp, WorkerLocal, WorkerNetwork, WorkerPort } from './worker/config.ts';
 export type { PortKind, PortSpec } from './worker/ports.ts';
@@ -75,6 +78,10 @@ export class OverlayWorker {
   readonly #worker: Worker;
   readonly #channel: ChannelServer | null;
   readonly #waiting = new Map<number, { resolve(value: never): void; reject(error: Error): void }>();
+  readonly #watching = new WatchReader(
+    (message) => this.#post(message),
+    (name, ...args) => this.#ask(name, ...args),
+  );
   readonly #exited: Promise<void>;
   #interrupter = eventfd();
   #next = 0;
@@ -179,6 +186,20 @@ export class OverlayWorker {
     return this.#ask('encryptedPeers');
   }
 
+  /**
+   * Hands out what comes by somewhere as the bytes of a pcapng file; see {@link Overlay.capture}. They come about every
+   * 100 ms or 64 KiB. While the reader is behind, because promises of `onBytes` are pending, 8 MiB of them wait; what is
+   * more is left out and counted.
+   */
+  capture(request: CaptureRequest, onBytes: OnBytes): Promise<RunningCapture> {
+    return this.#watching.capture(request, onBytes);
+  }
+
+  /** Tells every packet that is dropped, in words, about every 100 ms; see {@link Overlay.trace}. */
+  trace(onDrops: OnDrops, { limit }: DropTraceOptions = {}): Promise<RunningTrace> {
+    return this.#watching.trace(onDrops, limit);
+  }
+
   /** Stops: what has arrived is carried to its end, ports are closed, the thread ends. Never rejects, not even where the
    * thread has died. */
   stop(): Promise<void> {
@@ -208,6 +229,7 @@ export class OverlayWorker {
     const expected = this.#ended !== null;
     this.#ended ??= error;
     this.#channel?.close();
+    this.#watching.close();
     if (this.#interrupter >= 0) {
       closeNoted(new Uint8Array(this.#descriptors));
       libc().close(this.#interrupter);
@@ -254,6 +276,11 @@ export class OverlayWorker {
       case 'port':
         if (message.error === null) onPortBack?.(message.name);
         else onPortError?.(message.name, realError(message.error) as PortError);
+        break;
+      case 'captured':
+      case 'capture-ended':
+      case 'drops':
+        this.#watching.take(message);
         break;
       case 'key':
         this.#behind.onKeys?.(message.key);

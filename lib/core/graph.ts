@@ -19,6 +19,7 @@
 import type { Port, PortError } from '../io/port.ts';
 import type { Context, Element } from './element.ts';
 import { type PortKeeper, PortNode } from './port-node.ts';
+import { NOBODY, type Watcher } from './watcher.ts';
 
 /** A class of elements. */
 // biome-ignore lint/suspicious/noExplicitAny: each class has options of its own, checked where a spec is written
@@ -39,6 +40,8 @@ export interface PortSpec {
   readonly port: Port;
   /** What `p.port` says about packets that come in here. Default NONE. */
   readonly place?: number;
+  /** Who sees what comes in and goes out. */
+  readonly watchers?: readonly Watcher[];
   /** Where `out`, the only output, leads. */
   readonly to?: Links;
 }
@@ -248,11 +251,12 @@ export class Graph implements PortKeeper {
   }
 }
 
-/** Makes the links of `next` from those of `before`, touching only what differs. */
+/** Makes the links of `next` from those of `before`, touching only what differs, and shows ports to who watches them. */
 function link(next: ReadonlyMap<string, Node>, before: ReadonlyMap<string, Node>): void {
   for (const [name, { spec, sink }] of next) {
     const old = before.get(name);
     const links = spec.to ?? {};
+    if (sink instanceof PortNode) sink.watchers = (spec as PortSpec).watchers ?? NOBODY;
     const formerly = old?.sink === sink ? (old.spec.to ?? {}) : {};
     for (const [output, target] of Object.entries(links)) {
       const moved = formerly[output] !== target || before.get(target)?.sink !== next.get(target)!.sink;

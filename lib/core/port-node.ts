@@ -9,6 +9,7 @@ import { portHost } from './context.ts';
 import { type Context, Output, type Sink } from './element.ts';
 import type { PortSpec } from './graph.ts';
 import { NONE } from './packet.ts';
+import { NOBODY, type Watcher } from './watcher.ts';
 
 /** Who is told what becomes of a port: the graph. */
 export interface PortKeeper {
@@ -29,6 +30,8 @@ export class PortNode implements Sink {
   watched = false;
   /** When a port that failed is tried again, by the engine's clock. */
   retryAt = 0;
+  /** Who sees what comes in and goes out. */
+  watchers: readonly Watcher[] = NOBODY;
   readonly #keeper: PortKeeper;
   readonly #context: Context;
   readonly #host: PortHost;
@@ -62,6 +65,8 @@ export class PortNode implements Sink {
   }
 
   push(batch: Batch): void {
+    const { watchers } = this;
+    for (let i = 0; i < watchers.length; i++) watchers[i].sent(batch);
     this.port.send(batch);
   }
 
@@ -73,7 +78,7 @@ export class PortNode implements Sink {
 
   async open(): Promise<void> {
     await this.port.open(this.#host);
-    this.port.stats.attach(this.#context.counters, this.name);
+    this.port.stats.attach(this.#context.counters, this.name, this.#context);
     this.#theirs = this.port.onError;
     this.port.onError = (error) => {
       this.#failures++;
@@ -110,6 +115,8 @@ export class PortNode implements Sink {
     const n = this.#closed ? 0 : this.port.receive(batch);
     if (n === 0) return 0;
     for (let i = 0; i < n; i++) batch.packets[i].port = this.#place;
+    const { watchers } = this;
+    for (let i = 0; i < watchers.length; i++) watchers[i].received(batch);
     this.#out.next.push(batch);
     return n;
   }

@@ -12,6 +12,7 @@
  */
 import type { Batch } from '../core/batch.ts';
 import type { Clock } from '../core/clock.ts';
+import type { Context } from '../core/context.ts';
 import type { Counters } from '../core/counters.ts';
 import * as drops from '../core/drop.ts';
 import type { Log } from '../core/log.ts';
@@ -142,6 +143,9 @@ const NAMES = [
 export class PortStats {
   #values: Float64Array = new Float64Array(NAMES.length);
   #at = 0;
+  /** Who sees what is dropped, and what it is told about where. */
+  #drops: Pick<Context, 'onDrop'> | null = null;
+  #owner = '';
 
   /** Packets received from the world and handed to the dataplane. */
   get rxPackets(): number {
@@ -191,11 +195,14 @@ export class PortStats {
   /** Drops a packet: counts it and gives it back. The reason must be one that ports have. */
   drop(p: Packet, reason: drops.Drop): void {
     this.#values[this.#at + FIRST_DROP + PLACE[reason]]++;
+    if (this.#drops !== null && this.#drops.onDrop !== null) this.#drops.onDrop(p, reason, this.#owner);
     p.pool.give(p);
   }
 
-  /** Moves the numbers into shared counters under a name. */
-  attach(counters: Counters, owner: string): void {
+  /** Moves the numbers into shared counters under a name, and shows what is dropped to who wants to see it. */
+  attach(counters: Counters, owner: string, context: Pick<Context, 'onDrop'> | null = null): void {
+    this.#drops = context;
+    this.#owner = owner;
     const at = counters.allocate(owner, NAMES);
     this.#moveTo(counters.values, at);
   }
@@ -203,6 +210,7 @@ export class PortStats {
   /** Moves the numbers back into memory of their own. */
   detach(counters: Counters, owner: string): void {
     const at = this.#at;
+    this.#drops = null;
     this.#moveTo(new Float64Array(NAMES.length), 0);
     counters.release(owner, at);
   }

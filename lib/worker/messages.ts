@@ -2,6 +2,8 @@
 import type { LoggedKey } from '../../crypto/epoch.ts';
 import type { CounterBlock, Counters } from '../core/counters.ts';
 import { PortError, type PortErrorCode } from '../io/port.ts';
+import type { CaptureCounts, CaptureRequest } from '../overlay/capture.ts';
+import type { DropSeen } from '../overlay/drop-trace.ts';
 import type { EncryptedPeer, PortCounts } from '../overlay.ts';
 import type { WorkerConfig } from './config.ts';
 
@@ -30,6 +32,10 @@ export interface Requests {
   apply(config: WorkerConfig): Promise<State>;
   ports(): Promise<PortCounts[]>;
   encryptedPeers(): Promise<EncryptedPeer[]>;
+  capture(id: number, request: CaptureRequest): Promise<void>;
+  trace(id: number, limit?: number): Promise<void>;
+  /** Ends a capture or trace. */
+  unwatch(id: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -42,6 +48,8 @@ export interface State {
 export type ToThread =
   | { readonly type: 'call'; readonly id: number; readonly name: keyof Requests; readonly args: unknown[] }
   | { readonly type: 'published'; readonly id: number; readonly error?: string }
+  /** The reader is done with the oldest bytes of a capture that it was not done with. */
+  | { readonly type: 'taken'; readonly id: number }
   | { readonly type: 'record'; readonly id: number; readonly record: Uint8Array };
 
 export type FromThread =
@@ -49,6 +57,14 @@ export type FromThread =
   | { readonly type: 'log'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string }
   | { readonly type: 'port'; readonly name: string; readonly error: PlainError | null }
   | { readonly type: 'key'; readonly key: LoggedKey }
+  | { readonly type: 'captured'; readonly id: number; readonly bytes: Uint8Array }
+  | { readonly type: 'capture-ended'; readonly id: number; readonly counts: CaptureCounts }
+  | {
+      readonly type: 'drops';
+      readonly id: number;
+      readonly drops: readonly DropSeen[];
+      readonly leftOut: number;
+    }
   | { readonly type: 'publish'; readonly id: number; readonly node: string; readonly record: Uint8Array }
   | { readonly type: 'watch'; readonly id: number; readonly node: string }
   | { readonly type: 'unwatch'; readonly id: number };

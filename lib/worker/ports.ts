@@ -44,6 +44,7 @@ interface Known {
 export class SpecPorts {
   #known = new Map<string, Known>();
   #next = new Map<string, Known>();
+  readonly #ids = new WeakMap<Port, string>();
 
   /** Begins another set of descriptions. */
   begin(): void {
@@ -68,7 +69,13 @@ export class SpecPorts {
     }
     const port = known?.port ?? new (await KINDS[kind]())(options as never);
     this.#next.set(key, { text, port });
+    if (id !== undefined) this.#ids.set(port, id);
     return port;
+  }
+
+  /** What a port is known by: the `id` of its description, else its name. */
+  idOf(port: Port): string {
+    return this.#ids.get(port) ?? port.name;
   }
 
   /** The descriptions since `begin` are those that count from now on. */

@@ -8,6 +8,7 @@ import { Counters } from '../core/counters.ts';
 import type { Log } from '../core/log.ts';
 import { noteDescriptors } from '../io/native/libc.ts';
 import { Poller } from '../io/native/poller.ts';
+import type { CaptureRequest, OnBytes } from '../overlay/capture.ts';
 import { Overlay, type OverlayParts } from '../overlay.ts';
 import { ChannelStub } from './channel.ts';
 import { type Behind, type WorkerConfig, whole } from './config.ts';
@@ -21,10 +22,12 @@ import {
   type ToThread,
 } from './messages.ts';
 import { SpecPorts } from './ports.ts';
+import { WatchTeller } from './watching.ts';
 
 const parent = parentPort!;
 const setup = workerData as Setup;
-const post = (message: FromThread): void => parent.postMessage(message);
+const post = (message: FromThread, transfer: readonly ArrayBuffer[] = []): void =>
+  parent.postMessage(message, transfer);
 
 class Thread implements Requests {
   readonly #ports = new SpecPorts();
@@ -36,12 +39,14 @@ class Thread implements Requests {
     channel: this.#channel,
     onKeys: setup.tellKeys ? (key) => post({ type: 'key', key }) : null,
   };
+  readonly #watching = new WatchTeller(post);
   #overlay: Overlay | null = null;
   #queue: Promise<void> = Promise.resolve();
 
   constructor() {
     parent.on('message', (message: ToThread) => {
-      if (message.type !== 'call') this.#channel?.take(message);
+      if (message.type === 'taken') this.#watching.take(message);
+      else if (message.type !== 'call') this.#channel?.take(message);
       else this.#queue = this.#queue.then(() => this.#answer(message.id, message.name, message.args));
     });
   }
@@ -116,6 +121,23 @@ class Thread implements Requests {
 
   async encryptedPeers() {
     return this.#overlay!.encryptedPeers();
+  }
+
+  capture(id: number, request: CaptureRequest): Promise<void> {
+    const overlay = this.#overlay!;
+    const named = {
+      capture: (wanted: CaptureRequest, onBytes: OnBytes) =>
+        overlay.capture(wanted, onBytes, (port) => this.#ports.idOf(port)),
+    };
+    return this.#watching.capture(named, id, request);
+  }
+
+  trace(id: number, limit?: number): Promise<void> {
+    return this.#watching.trace(this.#overlay!, id, limit);
+  }
+
+  unwatch(id: number): Promise<void> {
+    return this.#watching.end(id);
   }
 
   async stop(): Promise<void> {

@@ -8,14 +8,12 @@
  * goes out has a line before the port decides whether it sends or drops it. For people, so it is slow, and it
  * falls silent after a number of lines.
  */
-import { type FormatOptions, format } from '../../../codecs/format.ts';
-import { format as formatIp } from '../../../codecs/ip.ts';
+import type { FormatOptions } from '../../../codecs/format.ts';
 import { Layers } from '../../../codecs/layers.ts';
-import * as linktype from '../../../codecs/linktype.ts';
-import * as vxlan from '../../../codecs/vxlan.ts';
 import type { Batch } from '../../core/batch.ts';
 import type { Packet } from '../../core/packet.ts';
-import { DATAGRAM, ETHERNET, type Port, type PortHost } from '../port.ts';
+import type { Port, PortHost } from '../port.ts';
+import { describe } from './describe.ts';
 import { Wrapper } from './wrapper.ts';
 
 export interface PortTraceOptions {
@@ -70,23 +68,8 @@ export class PortTrace extends Wrapper {
     if (this.#host === null || (filter !== undefined && !filter(p))) return;
     this.#left--;
     const seconds = (this.#host.clock.now / 1000).toFixed(6);
-    write(`${seconds} ${this.name} ${direction} ${this.#format(p)}`);
-  }
-
-  #format(p: Packet): string {
-    const { view, start, end } = p;
-    const options = this.#options.format!;
-    if (this.medium === ETHERNET) return format(view, start, end, options);
-    if (this.medium !== DATAGRAM) return format(view, start, end, { linkType: linktype.RAW, ...options });
-    const peer = this.peers?.get(p.peer);
-    const who = peer === undefined ? 'unknown peer' : formatIp(peer.address);
-    return `${who}: ${this.#formatDatagram(p, options)}`;
-  }
-
-  /** The frame within, where the datagram looks like VXLAN (RFC 7348 section 5). */
-  #formatDatagram({ view, start, end }: Packet, options: FormatOptions): string {
-    const isVxlan = vxlan.check(view, start, end) === 0 && vxlan.flags(view, start) === vxlan.FLAG_VNI;
-    if (!isVxlan) return `UDP, length ${end - start}`;
-    return `${vxlan.format(view, start)}: ${format(view, start + vxlan.SIZE, end, options)}`;
+    write(
+      `${seconds} ${this.name} ${direction} ${describe(p, this.medium, this.peers, this.#options.format)}`,
+    );
   }
 }
