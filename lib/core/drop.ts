@@ -51,6 +51,12 @@ export const DROPS: readonly { readonly name: string; readonly text: string }[] 
     text: 'the source address is declared to be elsewhere than behind this tunnel endpoint',
   },
   { name: 'forged', text: 'the message was not made by a host that knows the secret' },
+  { name: 'flows-full', text: 'no more flows by published ports can be told apart: the table is full' },
+  {
+    name: 'published-fragment',
+    text: 'a fragment of a flow by a published port lacks what has to be changed',
+  },
+  { name: 'sctp-checksum', text: 'the checksum of an SCTP packet for or from a published port is wrong' },
 ];
 
 const byName = new Map(DROPS.map(({ name }, i) => [name, i]));
@@ -96,3 +102,6 @@ export const TOO_OLD = reason('too-old');
 export const BAD_TRAILER = reason('bad-trailer');
 export const NOT_OWNER = reason('not-owner');
 export const FORGED = reason('forged');
+export const FLOWS_FULL = reason('flows-full');
+export const PUBLISHED_FRAGMENT = reason('published-fragment');
+export const SCTP_CHECKSUM = reason('sctp-checksum');

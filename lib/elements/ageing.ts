@@ -1,25 +1,31 @@
-/** Tells a forwarding table the time: forgets a bounded part of what is too old at each tick. Takes no packets. */
+/** Tells tables the time: forgets a bounded part of what is too old at each tick. Takes no packets. */
 import type { Batch } from '../core/batch.ts';
 import type { Context } from '../core/context.ts';
 import { NOT_CONNECTED } from '../core/drop.ts';
 import { Element } from '../core/element.ts';
 import type { Fdb } from '../tables/fdb.ts';
+import type { FlowTable } from '../tables/flow.ts';
 
 export interface AgeingOptions {
   readonly fdb: Fdb;
+  /** Default: none. */
+  readonly flows?: FlowTable;
 }
 
 /** Slots looked at in a tick: a table of 65,536 is walked in about two seconds. */
 const BUDGET = 512;
 
 const EXPIRED = 0;
+const EXPIRED_FLOWS = 1;
 
 export class Ageing extends Element {
   readonly #fdb: Fdb;
+  readonly #flows: FlowTable | null;
 
-  constructor(context: Context, name: string, { fdb }: AgeingOptions) {
-    super(context, name, ['expired']);
+  constructor(context: Context, name: string, { fdb, flows }: AgeingOptions) {
+    super(context, name, ['expired', 'expired-flows']);
     this.#fdb = fdb;
+    this.#flows = flows ?? null;
   }
 
   push(batch: Batch): void {
@@ -29,5 +35,6 @@ export class Ageing extends Element {
 
   override tick(now: number): void {
     this.count(EXPIRED, this.#fdb.age(now, BUDGET));
+    if (this.#flows !== null) this.count(EXPIRED_FLOWS, this.#flows.age(now, BUDGET));
   }
 }

@@ -1,0 +1,233 @@
+/**
+ * Published ports, the way in: stands in front of one local port and turns the published port that a packet is for into
+ * the endpoint's own port behind it. The endpoint's own ports stay reachable; which way a client came is noted in the
+ * flow table, by which {@link NatOut} turns answers back.
+ *
+ * A client that uses one port of its own for two ports that lead to the same port of the endpoint (8080 and 80 where
+ * 8080 leads to 80) is seen by the endpoint with another port the second time, since both would be one flow to it.
+ * Where the first flow has ended the second takes its place. A port that is published and of which the endpoint makes
+ * a connection itself belongs to that connection, for the other end of it.
+ *
+ * TCP and UDP checksums are updated (RFC 1624); an SCTP packet's is verified and made anew. Of a fragmented TCP or UDP
+ * packet only the first fragment has ports, and only it is changed; SCTP in fragments is dropped. ICMP errors about
+ * what the endpoint has sent (RFC 5508 section 4) quote it as it left; they are turned back into what the endpoint knows.
+ *
+ * Flows are followed for addresses of the endpoint alone, and link-local ones are none. A packet that cannot be read
+ * passes: nobody else can read it either.
+ *
+ * Output: `out`.
+ */
+import * as ethernet from '../../codecs/ethernet.ts';
+import type { Ip } from '../../codecs/ip.ts';
+import { MAPPED } from '../../codecs/ip.ts';
+import type { Batch } from '../core/batch.ts';
+import { type Drop, FLOWS_FULL } from '../core/drop.ts';
+import { type Context, Element } from '../core/element.ts';
+import { NONE, type Packet } from '../core/packet.ts';
+import { ALIAS, ASKED, type FlowTable, SIX } from '../tables/flow.ts';
+import { Owners } from '../tables/owners.ts';
+import { checkPlace } from '../tables/places.ts';
+import { type Publication, Published } from '../tables/publish.ts';
+import { ipOf } from './ecn.ts';
+import * as packet from './nat-packet.ts';
+import { PASS } from './nat-packet.ts';
+
+/** A local port that publishes ports. */
+export interface Publisher {
+  /** Its local place. */
+  readonly place: number;
+  /** Its IP addresses, at least one. */
+  readonly addresses: readonly Ip[];
+  readonly published: readonly Publication[];
+}
+
+export interface NatInOptions extends Publisher {
+  readonly flows: FlowTable;
+}
+
+const COUNTERS = ['translated', 'flows', 'aliased', 'errors'];
+const TRANSLATED = 0;
+const FLOWS = 1;
+const ALIASED = 2;
+const ERRORS = 3;
+
+/** In place of a row: the packet goes on as it is. */
+const AS_IS = -2;
+
+export class NatIn extends Element {
+  readonly #out = this.output('out');
+  #place = 0;
+  #addresses: Owners;
+  #published: Published;
+  #flows: FlowTable;
+
+  /** Throws a RangeError for a place, addresses or ports that are none. */
+  constructor(context: Context, name: string, options: NatInOptions) {
+    const { addresses, published } = tables(options);
+    super(context, name, COUNTERS);
+    this.#place = options.place;
+    this.#addresses = addresses;
+    this.#published = published;
+    this.#flows = options.flows;
+  }
+
+  override configure(options: NatInOptions): boolean {
+    const { addresses, published } = tables(options);
+    this.#place = options.place;
+    this.#addresses = addresses;
+    this.#published = published;
+    this.#flows = options.flows;
+    return true;
+  }
+
+  override push(batch: Batch): void {
+    const { packets, length } = batch;
+    const second = Math.ceil(this.context.clock.now * 0.001) | 0;
+    let n = 0;
+    for (let i = 0; i < length; i++) {
+      const p = packets[i];
+      const reason = this.#judge(p, second);
+      if (reason === PASS) packets[n++] = p;
+      else this.drop(p, reason);
+    }
+    batch.length = n;
+    if (n > 0) this.#out.next.push(batch);
+  }
+
+  /** Changes a packet if it has to be, and says why it may not go on, or PASS. */
+  #judge(p: Packet, second: number): Drop {
+    const v = p.view;
+    if (p.length < ethernet.SIZE) return PASS;
+    const ip = ipOf(v, p.start, p.end);
+    if (ip === NONE) return PASS;
+    const t = packet.transportOf(v, ip, p.end);
+    if (t === NONE) return PASS;
+    const protocol = packet.protocolOf(t);
+    const l4 = packet.offsetOf(t);
+    if (!this.#published.concerns(protocol)) {
+      const six = v.getUint8(ip) >>> 4 === 6;
+      if (packet.isError(v, l4, protocol, six)) this.#error(p, ip, l4, six, second);
+      return PASS;
+    }
+    const port = v.getUint16(l4 + 2);
+    const own = this.#ownPort(protocol, port);
+    return own === NONE ? PASS : this.#translate(p, ip, t, own, second);
+  }
+
+  /** The endpoint's port that a packet to a port is for, if a published one leads there; else NONE. */
+  #ownPort(protocol: number, port: number): number {
+    const behind = this.#published.behind(protocol, port);
+    if (behind !== NONE) return behind;
+    return this.#published.isBehind(protocol, port) ? port : NONE;
+  }
+
+  #translate(p: Packet, ip: number, t: packet.Transport, own: number, second: number): Drop {
+    const v = p.view;
+    const six = v.getUint8(ip) >>> 4 === 6;
+    const client = packet.sourceOf(ip, six);
+    const mine = packet.destinationOf(ip, six);
+    if (!this.#isMine(v, mine, six)) return PASS;
+    const ports = v.getInt32(packet.offsetOf(t));
+    const b = (packet.protocolOf(t) << 24) | (six ? SIX : 0) | (ports >>> 16);
+    // As the client sees them, its own port last.
+    const link = (ports << 16) | (ports >>> 16);
+    const flows = this.#flows;
+    let row = flows.find(v, client, mine, (this.#place << 16) | own, b);
+    if (row === NONE || flows.link(row) !== link) {
+      const taken = row !== NONE;
+      row = this.#resolve(v, client, mine, (this.#place << 16) | own, b, link, row, second);
+      if (row === AS_IS) return PASS;
+      // Without a row what is for the endpoint's own port goes on, unless that could be taken for another flow.
+      if (row === NONE) return own === (ports & 0xffff) && !taken ? PASS : FLOWS_FULL;
+    }
+    flows.see(row, packet.flagsOf(v, t, p.end, ASKED), second);
+    const after = (flows.clientPort(row) << 16) | own;
+    if (after === ports) return PASS;
+    this.count(TRANSLATED);
+    return packet.rewrite(p, ip, t, after);
+  }
+
+  /** The row of a flow that is new, or of which the endpoint sees another client's port; NONE where there is no room,
+   * or AS_IS. `row` has the key of the flow and another link, or is NONE. */
+  #resolve(
+    v: DataView,
+    client: number,
+    mine: number,
+    a: number,
+    b: number,
+    link: number,
+    row: number,
+    second: number,
+  ): number {
+    const flows = this.#flows;
+    const aliased = this.#alias(v, client, mine, a, b, link, second);
+    if (aliased !== NONE) return aliased;
+    if (row !== NONE && !flows.isDone(row)) {
+      this.count(ALIASED);
+      return flows.addAliased(v, client, mine, a, b, link, second);
+    }
+    if (row !== NONE) flows.remove(row);
+    this.count(FLOWS);
+    flows.find(v, client, mine, a, b);
+    return flows.add(link, ASKED, second);
+  }
+
+  /** The row of a flow by its alias; AS_IS where the endpoint itself uses the port, NONE where there is no alias. */
+  #alias(
+    v: DataView,
+    client: number,
+    mine: number,
+    a: number,
+    b: number,
+    link: number,
+    second: number,
+  ): number {
+    const flows = this.#flows;
+    const alias = flows.find(v, client, mine, (a & ~0xffff) | (link >>> 16), b | ALIAS);
+    if (alias === NONE) return NONE;
+    flows.see(alias, ASKED, second);
+    const seen = flows.link(alias);
+    return seen === 0 ? AS_IS : flows.find(v, client, mine, a, (b & ~0xffff) | seen);
+  }
+
+  /** Turns an ICMP error about a packet of the endpoint into one about what the endpoint sent. */
+  #error(p: Packet, ip: number, l4: number, six: boolean, second: number): void {
+    const v = p.view;
+    const quoted = l4 + 8;
+    const end = packet.payloadEnd(v, ip);
+    const t = packet.quotedTransport(v, quoted, end, six);
+    if (t === NONE || !this.#published.concerns(packet.protocolOf(t))) return;
+    const protocol = packet.protocolOf(t);
+    const ports = v.getInt32(packet.offsetOf(t));
+    const own = this.#ownPort(protocol, ports >>> 16);
+    if (own === NONE) return;
+    const client = packet.destinationOf(quoted, six);
+    const mine = packet.sourceOf(quoted, six);
+    const a = (this.#place << 16) | own;
+    const b = (protocol << 24) | (six ? SIX : 0) | (ports & 0xffff);
+    const flows = this.#flows;
+    let row = flows.find(v, client, mine, a, b);
+    if (row === NONE || flows.link(row) !== ports) row = this.#alias(v, client, mine, a, b, ports, second);
+    if (row < 0) return;
+    const before = (own << 16) | flows.clientPort(row);
+    if (before === ports) return;
+    this.count(ERRORS);
+    packet.rewriteQuoted(p, l4, t, end, before);
+  }
+
+  #isMine(v: DataView, at: number, six: boolean): boolean {
+    if (!six) return this.#addresses.hasIp(0, 0, 0, MAPPED, v.getInt32(at));
+    return this.#addresses.hasIp(
+      0,
+      v.getInt32(at),
+      v.getInt32(at + 4),
+      v.getInt32(at + 8),
+      v.getInt32(at + 12),
+    );
+  }
+}
+
+function tables({ place, addresses, published }: NatInOptions) {
+  checkPlace('place', place);
+  return { addresses: new Owners([{ place, addresses }]), published: new Published(published) };
+}

@@ -1,0 +1,162 @@
+/**
+ * Published ports, the way out: what local ports of a network send leaves by the port that the client came by, which the
+ * flow table knows from {@link NatIn}. It stands behind the guard, which has seen the packet as it was sent.
+ *
+ * A connection that the endpoint makes itself from a port that published ones lead to, or from one that is published,
+ * is noted, so that its answers are not taken for something else.
+ *
+ * ICMP errors about packets that came by a published port are turned into errors about what the client sent.
+ *
+ * Packets of ports that publish none pass, whatever they are. Output: `out`.
+ */
+import * as ethernet from '../../codecs/ethernet.ts';
+import { UDP } from '../../codecs/protocol.ts';
+import type { Batch } from '../core/batch.ts';
+import type { Drop } from '../core/drop.ts';
+import { type Context, Element } from '../core/element.ts';
+import { NONE, type Packet } from '../core/packet.ts';
+import { ALIAS, ANSWERED, BEGUN, type FlowTable, SIX } from '../tables/flow.ts';
+import { Places } from '../tables/places.ts';
+import { type Publication, Published } from '../tables/publish.ts';
+import { ipOf } from './ecn.ts';
+import * as packet from './nat-packet.ts';
+import { PASS } from './nat-packet.ts';
+
+export interface NatOutOptions {
+  /** The local ports that publish some. */
+  readonly ports: readonly { readonly place: number; readonly published: readonly Publication[] }[];
+  readonly flows: FlowTable;
+}
+
+const COUNTERS = ['translated', 'errors'];
+const TRANSLATED = 0;
+const ERRORS = 1;
+
+export class NatOut extends Element {
+  readonly #out = this.output('out');
+  #places: Places;
+  #published: readonly Published[];
+  #flows: FlowTable;
+
+  /** Throws a RangeError for places or ports that are none. */
+  constructor(context: Context, name: string, options: NatOutOptions) {
+    const { places, published } = tables(options);
+    super(context, name, COUNTERS);
+    this.#places = places;
+    this.#published = published;
+    this.#flows = options.flows;
+  }
+
+  override configure(options: NatOutOptions): boolean {
+    const { places, published } = tables(options);
+    this.#places = places;
+    this.#published = published;
+    this.#flows = options.flows;
+    return true;
+  }
+
+  override push(batch: Batch): void {
+    const { packets, length } = batch;
+    const second = Math.ceil(this.context.clock.now * 0.001) | 0;
+    let n = 0;
+    for (let i = 0; i < length; i++) {
+      const p = packets[i];
+      const publisher = this.#places.lookup(p.port);
+      const reason = publisher === NONE ? PASS : this.#judge(p, this.#published[publisher], second);
+      if (reason === PASS) packets[n++] = p;
+      else this.drop(p, reason);
+    }
+    batch.length = n;
+    if (n > 0) this.#out.next.push(batch);
+  }
+
+  /** Changes a packet if it has to be, and says why it may not go on, or PASS. */
+  #judge(p: Packet, published: Published, second: number): Drop {
+    const v = p.view;
+    if (p.length < ethernet.SIZE) return PASS;
+    const ip = ipOf(v, p.start, p.end);
+    if (ip === NONE) return PASS;
+    const t = packet.transportOf(v, ip, p.end);
+    if (t === NONE) return PASS;
+    const protocol = packet.protocolOf(t);
+    const l4 = packet.offsetOf(t);
+    if (!published.concerns(protocol)) {
+      const six = v.getUint8(ip) >>> 4 === 6;
+      if (packet.isError(v, l4, protocol, six)) this.#error(p, published, ip, l4, six);
+      return PASS;
+    }
+    const port = v.getUint16(l4);
+    if (published.isBehind(protocol, port)) return this.#translate(p, published, ip, t, second);
+    if (published.behind(protocol, port) !== NONE) this.#noteOwn(p, ip, t, second);
+    return PASS;
+  }
+
+  /** Turns an answer into one of the port that the client came by. */
+  #translate(p: Packet, published: Published, ip: number, t: packet.Transport, second: number): Drop {
+    const v = p.view;
+    const six = v.getUint8(ip) >>> 4 === 6;
+    const ports = v.getInt32(packet.offsetOf(t));
+    const own = packet.sourceOf(ip, six);
+    const client = packet.destinationOf(ip, six);
+    const b = (packet.protocolOf(t) << 24) | (six ? SIX : 0) | (ports & 0xffff);
+    const flows = this.#flows;
+    const row = flows.find(v, client, own, (p.port << 16) | (ports >>> 16), b);
+    const flags = packet.flagsOf(v, t, p.end, ANSWERED);
+    if (row === NONE) {
+      if ((flags & BEGUN) !== 0) flows.add(ports, ANSWERED, second);
+      if (published.behind(packet.protocolOf(t), ports >>> 16) !== NONE) this.#noteOwn(p, ip, t, second);
+      return PASS;
+    }
+    flows.see(row, flags, second);
+    const after = flows.link(row);
+    if (after === ports) return PASS;
+    this.count(TRANSLATED);
+    return packet.rewrite(p, ip, t, after);
+  }
+
+  /** Notes that the endpoint uses a port itself that is published. */
+  #noteOwn(p: Packet, ip: number, t: packet.Transport, second: number): void {
+    const v = p.view;
+    const six = v.getUint8(ip) >>> 4 === 6;
+    const ports = v.getInt32(packet.offsetOf(t));
+    const own = packet.sourceOf(ip, six);
+    const client = packet.destinationOf(ip, six);
+    const b = (packet.protocolOf(t) << 24) | ALIAS | (six ? SIX : 0) | (ports & 0xffff);
+    const flows = this.#flows;
+    const row = flows.find(v, client, own, (p.port << 16) | (ports >>> 16), b);
+    const flags = packet.flagsOf(v, t, p.end, ANSWERED);
+    if (row !== NONE) flows.see(row, flags, second);
+    else if (packet.protocolOf(t) === UDP || (flags & BEGUN) !== 0) flows.add(0, ANSWERED, second);
+  }
+
+  /** Turns an ICMP error about a packet that came by a published port into one about what the client sent. */
+  #error(p: Packet, published: Published, ip: number, l4: number, six: boolean): void {
+    const v = p.view;
+    const quoted = l4 + 8;
+    const end = packet.payloadEnd(v, ip);
+    const t = packet.quotedTransport(v, quoted, end, six);
+    if (t === NONE || !published.concerns(packet.protocolOf(t))) return;
+    const ports = v.getInt32(packet.offsetOf(t));
+    const own = packet.destinationOf(quoted, six);
+    const client = packet.sourceOf(quoted, six);
+    const b = (packet.protocolOf(t) << 24) | (six ? SIX : 0) | (ports >>> 16);
+    const flows = this.#flows;
+    const row = flows.find(v, client, own, (p.port << 16) | (ports & 0xffff), b);
+    if (row === NONE) return;
+    const link = flows.link(row);
+    const before = (link << 16) | (link >>> 16);
+    if (before === ports) return;
+    this.count(ERRORS);
+    packet.rewriteQuoted(p, l4, t, end, before);
+  }
+}
+
+function tables({ ports }: NatOutOptions) {
+  return {
+    places: new Places(
+      ports.map(({ place }) => place),
+      'ports',
+    ),
+    published: ports.map(({ published }) => new Published(published)),
+  };
+}

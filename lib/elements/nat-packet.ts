@@ -1,0 +1,180 @@
+/**
+ * Ports in packets: where they lie, and changing them with the checksums that cover them. Both ports of a header are
+ * one word of 32 bits, the source in the upper half.
+ */
+import { update, update32 } from '../../codecs/checksum.ts';
+import { OK } from '../../codecs/fault.ts';
+import * as icmp from '../../codecs/icmp.ts';
+import * as icmpv6 from '../../codecs/icmpv6.ts';
+import * as ipv4 from '../../codecs/ipv4.ts';
+import * as ipv6 from '../../codecs/ipv6.ts';
+import * as extensions from '../../codecs/ipv6-extensions.ts';
+import { SCTP, TCP, UDP } from '../../codecs/protocol.ts';
+import * as sctp from '../../codecs/sctp.ts';
+import * as chunk from '../../codecs/sctp-chunk.ts';
+import * as tcp from '../../codecs/tcp.ts';
+import { type Drop, MALFORMED, PUBLISHED_FRAGMENT, SCTP_CHECKSUM } from '../core/drop.ts';
+import { NONE, type Packet } from '../core/packet.ts';
+import { ASKED, BEGUN, CLIENT_DONE, DONE, ENDPOINT_DONE } from '../tables/flow.ts';
+
+/** No reason to drop a packet. */
+export const PASS: Drop = -1;
+
+/** Offsets of addresses in an IPv4 header. */
+const SRC4 = 12;
+const DST4 = 16;
+/** Offsets of checksums in transport headers. */
+const TCP_CHECKSUM = 16;
+const UDP_CHECKSUM = 6;
+const ICMP_CHECKSUM = 2;
+
+/**
+ * Where the transport header is: its offset above bit 9, a flag for fragments, the protocol in the low 8 bits. NONE
+ * where there is none with ports.
+ */
+export type Transport = number;
+const FRAGMENT = 0x100;
+const SHIFT = 9;
+
+/** The transport header of the whole IP packet at `ip`, a first fragment at the most; at least 8 bytes of it are there. */
+export function transportOf(v: DataView, ip: number, end: number): Transport {
+  if (v.getUint8(ip) >>> 4 === 4) {
+    if (ipv4.check(v, ip, end) !== OK) return NONE;
+    const l4 = ip + ipv4.headerLength(v, ip);
+    if (ipv4.isLaterFragment(v, ip) || l4 + 8 > ip + ipv4.totalLength(v, ip)) return NONE;
+    return (l4 << SHIFT) | (ipv4.isFragment(v, ip) ? FRAGMENT : 0) | ipv4.protocol(v, ip);
+  }
+  return ipv6.check(v, ip, end) === OK ? transport6(v, ip, ipv6.payloadEnd(v, ip), 8) : NONE;
+}
+
+/** The same for what an ICMP error quotes, of which 4 bytes of the transport header have to be there. */
+export function quotedTransport(v: DataView, ip: number, end: number, six: boolean): Transport {
+  const size = six ? ipv6.SIZE : ipv4.SIZE;
+  if (end - ip < size || v.getUint8(ip) >>> 4 !== (six ? 6 : 4)) return NONE;
+  if (six) return transport6(v, ip, end, 4);
+  const l4 = ip + ipv4.headerLength(v, ip);
+  if (l4 < ip + size || l4 + 4 > end || ipv4.isLaterFragment(v, ip)) return NONE;
+  return (l4 << SHIFT) | ipv4.protocol(v, ip);
+}
+
+function transport6(v: DataView, ip: number, end: number, least: number): Transport {
+  const upper = extensions.upper(v, ip, end);
+  if (upper < 0 || extensions.isLaterFragment(upper)) return NONE;
+  const l4 = ip + extensions.upperOffset(upper);
+  if (l4 + least > end) return NONE;
+  const fragment = extensions.isFragment(upper) ? FRAGMENT : 0;
+  return (l4 << SHIFT) | fragment | extensions.upperProtocol(upper);
+}
+
+export function protocolOf(t: Transport): number {
+  return t & 0xff;
+}
+
+export function offsetOf(t: Transport): number {
+  return t >>> SHIFT;
+}
+
+/** Where the source address of the IP packet lies. */
+export function sourceOf(ip: number, six: boolean): number {
+  return ip + (six ? ipv6.SRC : SRC4);
+}
+
+/** Where the destination address of the IP packet lies. */
+export function destinationOf(ip: number, six: boolean): number {
+  return ip + (six ? ipv6.DST : DST4);
+}
+
+/** Whether the message at `l4` reports an error about a packet that it quotes. */
+export function isError(v: DataView, l4: number, protocol: number, six: boolean): boolean {
+  if (six) return protocol === icmpv6.PROTOCOL && icmpv6.isError(icmpv6.type(v, l4));
+  return protocol === icmp.PROTOCOL && icmp.isError(icmp.type(v, l4));
+}
+
+/** What a packet says about its flow; `side` says where it comes from, ASKED or ANSWERED. */
+export function flagsOf(v: DataView, t: Transport, end: number, side: number): number {
+  const at = offsetOf(t);
+  const protocol = protocolOf(t);
+  if (protocol === TCP && at + tcp.SIZE <= end) {
+    const flags = tcp.flags(v, at);
+    if ((flags & tcp.RST) !== 0) return side | DONE;
+    if ((flags & (tcp.SYN | tcp.ACK)) === tcp.SYN) return side | BEGUN;
+    if ((flags & tcp.FIN) !== 0) return side | (side === ASKED ? CLIENT_DONE : ENDPOINT_DONE);
+  } else if (protocol === SCTP && at + sctp.SIZE + chunk.SIZE <= end) {
+    const first = chunk.type(v, at + sctp.SIZE);
+    if (first === chunk.INIT) return side | BEGUN;
+    if (first === chunk.ABORT || first === chunk.SHUTDOWN_COMPLETE) return side | DONE;
+  }
+  return side;
+}
+
+/**
+ * Changes both ports of the packet whose IP header is at `ip`, and its checksum, and says why that cannot be, or PASS.
+ * What was left to be completed covers the ports only when it is: the field holds the pseudo header alone.
+ */
+export function rewrite(p: Packet, ip: number, t: Transport, ports: number): Drop {
+  const v = p.view;
+  const at = offsetOf(t);
+  const before = v.getInt32(at);
+  const protocol = protocolOf(t);
+  const partial = p.csumStart === at;
+  if (protocol === SCTP) return rewriteSctp(v, ip, t, ports, partial);
+  if (protocol === TCP) {
+    if (at + TCP_CHECKSUM + 2 > payloadEnd(v, ip))
+      return (t & FRAGMENT) !== 0 ? PUBLISHED_FRAGMENT : MALFORMED;
+    if (!partial) updateAt(v, at + TCP_CHECKSUM, before, ports);
+  } else if (!partial && v.getUint16(at + UDP_CHECKSUM) !== 0) {
+    updateUdp(v, at + UDP_CHECKSUM, before, ports);
+  }
+  v.setInt32(at, ports);
+  return PASS;
+}
+
+/** A checksum that was wrong stays so for everybody who can tell: the packet goes no further. */
+function rewriteSctp(v: DataView, ip: number, t: Transport, ports: number, partial: boolean): Drop {
+  if ((t & FRAGMENT) !== 0) return PUBLISHED_FRAGMENT;
+  const at = offsetOf(t);
+  const end = payloadEnd(v, ip);
+  if (sctp.check(v, at, end) !== OK) return MALFORMED;
+  if (!partial && !sctp.verifyChecksum(v, at, end)) return SCTP_CHECKSUM;
+  v.setInt32(at, ports);
+  if (!partial) sctp.fillChecksum(v, at, end);
+  return PASS;
+}
+
+/**
+ * Changes both ports of a packet that the ICMP error at `l4` quotes, whose transport header `t` names, and the
+ * checksum of the error. The quoted packet's own checksum follows where it is quoted, so that it stays what it was:
+ * right, or wrong. That of SCTP, of which the quoted part is not enough, does not.
+ */
+export function rewriteQuoted(p: Packet, l4: number, t: Transport, end: number, ports: number): void {
+  const v = p.view;
+  const at = offsetOf(t);
+  const before = v.getInt32(at);
+  const protocol = protocolOf(t);
+  const open = p.csumStart === l4;
+  v.setInt32(at, ports);
+  if (!open) updateAt(v, l4 + ICMP_CHECKSUM, before, ports);
+  const field = at + (protocol === TCP ? TCP_CHECKSUM : UDP_CHECKSUM);
+  if ((protocol !== TCP && protocol !== UDP) || field + 2 > end) return;
+  const old = v.getUint16(field);
+  if (protocol === TCP) updateAt(v, field, before, ports);
+  else if (old !== 0) updateUdp(v, field, before, ports);
+  if (!open) {
+    const own = l4 + ICMP_CHECKSUM;
+    v.setUint16(own, update(v.getUint16(own), old, v.getUint16(field)));
+  }
+}
+
+/** Where the IP packet ends, padding excluded. */
+export function payloadEnd(v: DataView, ip: number): number {
+  return v.getUint8(ip) >>> 4 === 4 ? ip + ipv4.totalLength(v, ip) : ipv6.payloadEnd(v, ip);
+}
+
+function updateAt(v: DataView, field: number, before: number, after: number): void {
+  v.setUint16(field, update32(v.getUint16(field), before, after));
+}
+
+/** A checksum of 0 would mean that there is none. */
+function updateUdp(v: DataView, field: number, before: number, after: number): void {
+  v.setUint16(field, update32(v.getUint16(field), before, after) || 0xffff);
+}
