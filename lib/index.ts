@@ -29,6 +29,8 @@ export { EspOpen } from './elements/esp-open.ts';
 export { EspSeal } from './elements/esp-seal.ts';
 export { Guard } from './elements/guard.ts';
 export { Meter } from './elements/meter.ts';
+export { NatIn, type NatInOptions, type Publisher } from './elements/nat-in.ts';
+export { NatOut, type NatOutOptions } from './elements/nat-out.ts';
 export { NeighborSuppress } from './elements/neighbor-suppress.ts';
 export { Queue } from './elements/queue.ts';
 export { Segment, type SegmentOptions } from './elements/segment.ts';
@@ -86,13 +88,16 @@ export {
   type OverlayParts,
   type PortConfig,
   type PortCounts,
+  type PublishedConfig,
   type RemoteConfig,
   type RunningCapture,
   type RunningTrace,
   type StaticConfig,
 } from './overlay.ts';
 export { Fdb } from './tables/fdb.ts';
+export { FlowTable, type FlowTableOptions } from './tables/flow.ts';
 export { NeighborTable } from './tables/neighbor.ts';
+export { type Publication, Published } from './tables/publish.ts';
 export { VtepTable } from './tables/vtep.ts';
 export {
   OverlayWorker,

@@ -2,11 +2,11 @@
  * The graph of an overlay: which elements there are and what leads where. The elements of a network, in the
  * order in which a frame from a port meets them:
  *
- *     port -> guard -> meter -> suppress -> bridge -> dispatch -> [segment ->] port
- *                                             |
- *                                             +-> too-big -> [segment ->] encap -> underlay
- *                                                                           |
- *                                                                           +-> esp-seal -> esp-underlay
+ *     port -> guard -> [nat ->] meter -> suppress -> bridge -> dispatch -> [nat ->] [segment ->] port
+ *                                                      |
+ *                                                      +-> too-big -> [segment ->] encap -> underlay
+ *                                                                                    |
+ *                                                                                    +-> esp-seal -> esp-underlay
  *     underlay -> [coalesce ->] decap -> bridge
  *     esp-underlay -> esp-open -> [coalesce ->] esp-decap -> bridge
  *                        |
@@ -20,7 +20,8 @@
  *     esp-control -> esp-control-open -> esp-keys -> esp-control
  *
  * What a network does not need it does not have: no guard without declared addresses, no meter without
- * limits, no tunnel without remotes. A network is either plain or encrypted: an encrypted one has no way to
+ * limits, no nat without published ports, and on the way in only in front of the ports that publish some, no
+ * tunnel without remotes. A network is either plain or encrypted: an encrypted one has no way to
  * the plain underlay, and what comes from there for it is dropped as clear text.
  */
 
@@ -28,7 +29,6 @@ import * as ethernet from '../../codecs/ethernet.ts';
 import * as vxlan from '../../codecs/vxlan.ts';
 import { Sad } from '../../crypto/sad.ts';
 import { type ElementClass, type GraphConfig, type Links, type NodeSpec, node } from '../core/graph.ts';
-import { NOBODY, type Watcher } from '../core/watcher.ts';
 import { Ageing } from '../elements/ageing.ts';
 import { Bridge } from '../elements/bridge.ts';
 import { Coalesce } from '../elements/coalesce.ts';
@@ -38,12 +38,13 @@ import { EspSeal } from '../elements/esp-seal.ts';
 import { Guard } from '../elements/guard.ts';
 import { KeyExchange } from '../elements/key-exchange.ts';
 import { Meter } from '../elements/meter.ts';
+import { NatIn } from '../elements/nat-in.ts';
+import { NatOut } from '../elements/nat-out.ts';
 import { NeighborSuppress } from '../elements/neighbor-suppress.ts';
 import { Segment } from '../elements/segment.ts';
 import { TooBig } from '../elements/too-big.ts';
 import { type DecapNetwork, VxlanDecap } from '../elements/vxlan-decap.ts';
 import { VxlanEncap } from '../elements/vxlan-encap.ts';
-import { Watch, type WatchOptions } from '../elements/watch.ts';
 import {
   CHECKSUM,
   DATAGRAM,
@@ -56,7 +57,7 @@ import {
   TSO6,
   USO,
 } from '../io/port.ts';
-import type { Wanted, WantedEsp, WantedNetwork } from './config.ts';
+import type { Wanted, WantedEsp, WantedNetwork, WantedPort } from './config.ts';
 import type { Intent } from './intent.ts';
 import type { Keys } from './keys.ts';
 
@@ -68,22 +69,7 @@ export interface Parts {
   readonly seed: number;
   /** What encrypted networks use; null where there can be none. */
   readonly esp: EspParts | null;
-  /** Who watches what; null while nobody does. */
-  readonly watching: Watched | null;
 }
-
-/** Who watches what. */
-export interface Watched {
-  port(vni: number, port: Port): readonly Watcher[];
-  underlay(name: Underlay, port: Port): readonly Watcher[];
-  /** What ESP carries, in clear: VXLAN as a DATAGRAM port carries it. */
-  opened(): readonly Watcher[];
-  /** Called at every tick. */
-  readonly beat: (now: number) => void;
-}
-
-/** Names of the ports to other hosts. */
-export type Underlay = 'underlay' | 'esp-underlay' | 'esp-control';
 
 export interface EspParts {
   readonly underlay: Port;
@@ -122,26 +108,35 @@ class Compiler {
   }
 
   graph(): GraphConfig {
-    const { watching } = this.#parts;
     const dispatch: Record<string, string> = {};
     for (const network of this.#wanted.networks) {
       const first = this.#network(network);
-      for (const { port } of network.ports) {
+      for (const wantedPort of network.ports) {
+        const { port } = wantedPort;
         const place = this.#parts.intent.place(port);
         const name = this.#free(`${network.vni}.${port.name}`, place);
-        const watchers = watching?.port(network.vni, port) ?? NOBODY;
-        this.#nodes[name] = { port, place, watchers, to: { out: first } };
-        dispatch[place] = this.#segmented(name, port, ETHERNET);
+        this.#nodes[name] = { port, place, to: { out: first } };
+        dispatch[place] = this.#published(name, wantedPort, this.#segmented(name, port, ETHERNET));
       }
     }
     this.#plain();
     this.#encrypted();
     this.#nodes.dispatch = node(Dispatch, {}, dispatch);
-    this.#nodes.ageing = node(Ageing, { fdb: this.#parts.intent.fdb });
-    if (watching !== null) {
-      this.#nodes.watch = node<WatchOptions>(Watch, { watchers: NOBODY, way: 'sent', beat: watching.beat });
-    }
+    const { fdb, flows } = this.#parts.intent;
+    const publishing = this.#wanted.networks.some(({ ports }) => ports.some(publishes));
+    this.#nodes.ageing = node(Ageing, { fdb, ...(publishing && { flows }) });
     return this.#nodes;
+  }
+
+  /** The node that leads to what leads to a port: itself, or a nat in front of it where the port publishes some. */
+  #published(name: string, wanted: WantedPort, next: string): string {
+    if (!publishes(wanted)) return next;
+    const { port, addresses, published } = wanted;
+    const { flows } = this.#parts.intent;
+    const place = this.#parts.intent.place(port);
+    const nat = this.#free(`${name}.nat`, place);
+    this.#nodes[nat] = node(NatIn, { place, addresses, published, flows }, { out: next });
+    return nat;
   }
 
   /** The node that leads to a port: itself, or a segment in front of one that cannot take what may come. */
@@ -184,7 +179,7 @@ class Compiler {
     const { local, networks } = this.#wanted;
     const { underlay, intent } = this.#parts;
     const first = this.#coalesced('decap', { medium: underlay.medium, mtu: this.#smallest() });
-    this.#underlay('underlay', underlay, first);
+    this.#nodes.underlay = { port: underlay, to: { out: first } };
     this.#nodes.decap = node(
       VxlanDecap,
       {
@@ -197,26 +192,6 @@ class Compiler {
       },
       bridges(networks.filter(({ encrypted }) => !encrypted)),
     );
-  }
-
-  #underlay(name: Underlay, port: Port, out: string): void {
-    const watchers = this.#parts.watching?.underlay(name, port) ?? NOBODY;
-    this.#nodes[name] = { port, watchers, to: { out } };
-  }
-
-  /** The node that leads to `next`, behind ESP, with somebody between who sees what came out of it; and what goes into
-   * it likewise. */
-  #opened(next: string): string {
-    const watchers = this.#parts.watching?.opened() ?? NOBODY;
-    if (watchers.length === 0) return next;
-    this.#nodes['esp-open.watch'] = node<WatchOptions>(Watch, { watchers, way: 'received' }, { out: next });
-    this.#nodes['esp-seal.watch'] = node<WatchOptions>(Watch, { watchers, way: 'sent' }, { out: 'esp-seal' });
-    return 'esp-open.watch';
-  }
-
-  /** The node that leads to ESP. */
-  get #sealed(): string {
-    return (this.#parts.watching?.opened() ?? NOBODY).length === 0 ? 'esp-seal' : 'esp-seal.watch';
   }
 
   /** The largest IP packet that fits the underlay, every plain network and every port of one. */
@@ -243,8 +218,8 @@ class Compiler {
       ...espLocal(this.#wanted, local.esp),
     };
     // Once ESP was opened it is what a DATAGRAM port would give, whatever carried it.
-    const decap = this.#opened(this.#coalesced('esp-decap', { medium: DATAGRAM, mtu: 0 }));
-    this.#underlay('esp-underlay', underlay, 'esp-open');
+    const decap = this.#coalesced('esp-decap', { medium: DATAGRAM, mtu: 0 });
+    this.#nodes['esp-underlay'] = { port: underlay, to: { out: 'esp-open' } };
     if (control === null) {
       this.#nodes['esp-open'] = node(EspOpen, both, { out: decap, control: 'esp-keys' });
       this.#nodes['esp-keys'] = node(KeyExchange, { ...both, keys }, { out: 'esp-underlay' });
@@ -252,7 +227,7 @@ class Compiler {
       this.#nodes['esp-open'] = node(EspOpen, both, { out: decap });
       // No association is known to the port of messages, so that ESP that comes there is refused.
       const apart = { ...both, medium: DATAGRAM, carrier: 'udp' } as const;
-      this.#underlay('esp-control', control, 'esp-control-open');
+      this.#nodes['esp-control'] = { port: control, to: { out: 'esp-control-open' } };
       this.#nodes['esp-control-open'] = node(EspOpen, { ...apart, sad: NO_SAD }, { control: 'esp-keys' });
       this.#nodes['esp-keys'] = node(KeyExchange, { ...apart, keys }, { out: 'esp-control' });
     }
@@ -292,6 +267,10 @@ class Compiler {
       floodPerSecond === null ? [] : [{ place: intent.place(port), packetsPerSecond: floodPerSecond, burst }],
     );
     if (metered.length > 0) inFront('meter', Meter, { domain, fdb, ports: metered });
+    const publishers = network.ports
+      .filter(publishes)
+      .map(({ port, published }) => ({ place: intent.place(port), published }));
+    if (publishers.length > 0) inFront('nat', NatOut, { ports: publishers, flows: intent.flows });
     const guarded = network.ports
       .filter(({ macs }) => macs.length > 0)
       .map(({ port, macs, addresses }) => ({
@@ -333,7 +312,7 @@ class Compiler {
         vlan: network.vlan,
         seed: this.#parts.seed,
       },
-      { out: network.encrypted ? this.#sealed : 'underlay' },
+      { out: network.encrypted ? 'esp-seal' : 'underlay' },
     );
   }
 }
@@ -342,6 +321,10 @@ class Compiler {
 const OFFLOADS = CHECKSUM | TSO4 | TSO6 | USO;
 /** Bytes of the largest packet there can be: nothing is too long for an element. */
 const ANY_LENGTH = 0x10000;
+
+function publishes({ published }: WantedPort): boolean {
+  return published.length > 0;
+}
 
 /** The bridge of each network by VNI. */
 function bridges(networks: readonly WantedNetwork[]): Links {

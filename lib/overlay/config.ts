@@ -5,12 +5,14 @@
 import { UDP_PORT as ESP_PORT } from '../../codecs/esp.ts';
 import * as ip from '../../codecs/ip.ts';
 import type * as mac from '../../codecs/mac.ts';
+import * as protocols from '../../codecs/protocol.ts';
 import { MAX_VNI, PORT } from '../../codecs/vxlan.ts';
 import type { Algorithm } from '../../crypto/aead.ts';
 import type { ProviderName } from '../../crypto/choose.ts';
 import type { LoggedKey } from '../../crypto/epoch.ts';
 import { maxPayload } from '../../crypto/esp.ts';
 import { DATAGRAM, ETHERNET, type Port } from '../io/port.ts';
+import type { Publication } from '../tables/publish.ts';
 import type { KeyChannel } from './key-channel.ts';
 import { aMac, anIp, flag, integer, list, object, oneOf, show, unique } from './values.ts';
 
@@ -110,6 +112,8 @@ export interface PortConfig {
   readonly mac?: string | readonly string[];
   /** The only IP addresses it may send from; answered for it. Needs `mac`. Default: any. */
   readonly addresses?: readonly string[];
+  /** Ports by which others reach its own, at its `addresses`, which it needs. Its own stay reachable. Default: none. */
+  readonly published?: readonly PublishedConfig[];
   readonly limits?: {
     /** The most MAC addresses learned behind the port. */
     readonly macs?: number;
@@ -118,6 +122,17 @@ export interface PortConfig {
     /** How many of them may come at once. Default: as many as in a second. */
     readonly burst?: number;
   };
+}
+
+/** A published port, or a range of them. */
+export interface PublishedConfig {
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  /** The port that others see, 1..65535; of a range the first. */
+  readonly published: number;
+  /** The endpoint's own port, 1..65535; of a range the first. */
+  readonly port: number;
+  /** How many ports, each leading to the next. Default 1. */
+  readonly count?: number;
 }
 
 export interface StaticConfig {
@@ -174,6 +189,7 @@ export interface WantedPort {
   readonly port: Port;
   readonly macs: readonly mac.Mac[];
   readonly addresses: readonly ip.Ip[];
+  readonly published: readonly Publication[];
   readonly maxMacs: number | null;
   readonly floodPerSecond: number | null;
   readonly burst: number;
@@ -406,7 +422,7 @@ function checkRemote(
 }
 
 function checkPort(path: string, config: PortConfig): WantedPort {
-  object(path, config, ['port', 'mac', 'addresses', 'limits']);
+  object(path, config, ['port', 'mac', 'addresses', 'published', 'limits']);
   if (typeof config.port?.receive !== 'function')
     throw new TypeError(`"${path}.port" expected a Port, got none`);
   if (config.port.medium !== ETHERNET) {
@@ -419,6 +435,13 @@ function checkPort(path: string, config: PortConfig): WantedPort {
   if (addresses.length > 0 && macs.length === 0) {
     throw new TypeError(`"${path}.mac" expected the MAC address that "addresses" belong to, got none`);
   }
+  const published = list(`${path}.published`, config.published ?? []).map((entry, i) =>
+    checkPublished(`${path}.published[${i}]`, entry as PublishedConfig),
+  );
+  if (published.length > 0 && addresses.length === 0) {
+    throw new TypeError(`"${path}.addresses" expected the addresses at which ports are published, got none`);
+  }
+  checkApart(`${path}.published`, published);
   const limits = config.limits ?? {};
   object(`${path}.limits`, limits, ['macs', 'floodPerSecond', 'burst']);
   const { macs: maxMacs, floodPerSecond, burst } = limits;
@@ -430,10 +453,34 @@ function checkPort(path: string, config: PortConfig): WantedPort {
     port: config.port,
     macs: macs.map((text, i) => aMac(Array.isArray(config.mac) ? `${path}.mac[${i}]` : `${path}.mac`, text)),
     addresses: addresses.map((text, i) => anIp(`${path}.addresses[${i}]`, text)),
+    published,
     maxMacs: maxMacs === undefined ? null : integer(`${path}.limits.macs`, maxMacs, 1, 2 ** 24),
     floodPerSecond: rate,
     burst: integer(`${path}.limits.burst`, burst ?? Math.max(rate ?? 1, 1), 1, 2 ** 30),
   };
+}
+
+function checkPublished(path: string, entry: PublishedConfig): Publication {
+  object(path, entry, ['protocol', 'published', 'port', 'count']);
+  const protocol = PROTOCOLS[oneOf(`${path}.protocol`, entry.protocol, ['tcp', 'udp', 'sctp'])];
+  const published = integer(`${path}.published`, entry.published, 1, 65535);
+  const port = integer(`${path}.port`, entry.port, 1, 65535);
+  const most = 65536 - Math.max(published, port);
+  return { protocol, published, port, count: integer(`${path}.count`, entry.count ?? 1, 1, most) };
+}
+
+const PROTOCOLS = { tcp: protocols.TCP, udp: protocols.UDP, sctp: protocols.SCTP };
+
+/** Refuses a port that is published twice. */
+function checkApart(path: string, published: readonly Publication[]): void {
+  const sorted = [...published.entries()].sort(
+    ([, a], [, b]) => a.protocol - b.protocol || a.published - b.published,
+  );
+  for (const [n, [i, one]] of sorted.entries()) {
+    const [j, next] = sorted[n + 1] ?? [];
+    if (next?.protocol !== one.protocol || next.published >= one.published + (one.count ?? 1)) continue;
+    throw new RangeError(`"${path}" expected each port once, got ${next.published} in [${i}] and in [${j}]`);
+  }
 }
 
 function checkStatic(path: string, entry: StaticConfig, remotes: ReadonlySet<string>): WantedStatic {

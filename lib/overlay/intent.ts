@@ -8,6 +8,7 @@ import type { Mac } from '../../codecs/mac.ts';
 import { MAX_PORTS, remote } from '../core/packet.ts';
 import type { Port } from '../io/port.ts';
 import type { Fdb } from '../tables/fdb.ts';
+import type { FlowTable } from '../tables/flow.ts';
 import type { NeighborTable } from '../tables/neighbor.ts';
 import type { VtepTable } from '../tables/vtep.ts';
 import type { Wanted, WantedNetwork } from './config.ts';
@@ -19,15 +20,17 @@ export class Intent {
   readonly peers: VtepTable;
   /** The remotes of encrypted networks, with the port of their ESP. */
   readonly espPeers: VtepTable;
+  readonly flows: FlowTable;
   readonly #places = new Numbers<Port>(MAX_PORTS);
   readonly #domains = new Numbers<number>(0x10000);
   #known = new Known();
 
-  constructor(fdb: Fdb, neighbors: NeighborTable, peers: VtepTable, espPeers: VtepTable) {
+  constructor(fdb: Fdb, neighbors: NeighborTable, peers: VtepTable, espPeers: VtepTable, flows: FlowTable) {
     this.fdb = fdb;
     this.neighbors = neighbors;
     this.peers = peers;
     this.espPeers = espPeers;
+    this.flows = flows;
   }
 
   /** The number of a port, which gets one if it has none. */
@@ -110,6 +113,7 @@ export class Intent {
     for (const [place, port] of gone.places) {
       if (kept.places.has(place)) continue;
       this.fdb.flushPlace(place);
+      this.flows.flushPlace(place);
       this.#places.release(port);
     }
     this.#forgetPeers(this.peers, gone.peers, kept.peers);
