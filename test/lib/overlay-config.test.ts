@@ -5,6 +5,14 @@ import { Overlay, type OverlayConfig } from '../../lib/overlay.ts';
 const [port] = memoryPair();
 const [other] = memoryPair();
 
+/** Descriptions of a port that publishes these. */
+function publishing(...wrong: [unknown, RegExp][]): [unknown, RegExp][] {
+  return wrong.map(([published, message]) => {
+    const ports = [{ port, mac: '02:00:00:00:00:01', addresses: ['10.1.0.1'], published }];
+    return [{ local: '10.0.0.1', networks: [{ vni: 1, ports }] }, message];
+  });
+}
+
 t.test('a wrong description is refused where it is given', async (t) => {
   const wrong: [unknown, RegExp][] = [
     [null, /"overlay" expected an object, got null/],
@@ -101,6 +109,48 @@ t.test('a wrong description is refused where it is given', async (t) => {
     [
       { local: '10.0.0.1', networks: [{ vni: 1, suppress: 1 }] },
       /"networks\[0\].suppress" expected true or false, got 1/,
+    ],
+    ...publishing(
+      [
+        [{ protocol: 'icmp', published: 1, port: 1 }],
+        /published\[0\].protocol" expected "tcp" or "udp" or "sctp"/,
+      ],
+      [
+        [{ protocol: 'tcp', published: 0, port: 1 }],
+        /published\[0\].published" expected an integer 1..65535, got 0/,
+      ],
+      [
+        [{ protocol: 'tcp', published: 1 }],
+        /published\[0\].port" expected an integer 1..65535, got undefined/,
+      ],
+      [
+        [{ protocol: 'tcp', published: 65535, port: 1, count: 2 }],
+        /published\[0\].count" expected an integer 1..1, got 2/,
+      ],
+      [
+        [
+          { protocol: 'tcp', published: 9, port: 1 },
+          { protocol: 'udp', published: 9, port: 1 },
+          { protocol: 'tcp', published: 5, port: 1, count: 5 },
+        ],
+        /ports\[0\].published" expected each port once, got 9 in \[2\] and in \[0\]/,
+      ],
+      [[{ protocol: 'tcp', target: 1 }], /published\[0\]" has no field "target"/],
+      [80, /ports\[0\].published" expected an array, got 80/],
+    ),
+    [
+      {
+        local: '10.0.0.1',
+        networks: [
+          {
+            vni: 1,
+            ports: [
+              { port, mac: '02:00:00:00:00:01', published: [{ protocol: 'tcp', published: 8080, port: 80 }] },
+            ],
+          },
+        ],
+      },
+      /"networks\[0\].ports\[0\].addresses" expected the addresses at which ports are published, got none/,
     ],
   ];
   for (const [config, message] of wrong) t.throws(() => new Overlay(config as OverlayConfig), { message });
