@@ -27,15 +27,25 @@ import { type Context, createContext } from './core/context.ts';
 import { Engine, type RunOptions, type Steppable } from './core/engine.ts';
 import type { Port } from './io/port.ts';
 import { type UdpOptions, UdpPort } from './io/udp.ts';
+import { type CaptureRequest, checkCapture, type OnBytes, type RunningCapture } from './overlay/capture.ts';
 import { compile, type EspParts } from './overlay/compile.ts';
 import { check, type OverlayConfig, type Wanted, type WantedLocal } from './overlay/config.ts';
+import { type DropTraceOptions, describer, type OnDrops, type RunningTrace } from './overlay/drop-trace.ts';
 import { Intent } from './overlay/intent.ts';
 import { Keys } from './overlay/keys.ts';
+import { Watching } from './overlay/watching.ts';
 import { Fdb } from './tables/fdb.ts';
 import { FlowTable } from './tables/flow.ts';
 import { NeighborTable } from './tables/neighbor.ts';
 import { VtepTable } from './tables/vtep.ts';
 
+export type {
+  CaptureCounts,
+  CaptureEnd,
+  CaptureRequest,
+  OnBytes,
+  RunningCapture,
+} from './overlay/capture.ts';
 export type {
   EspConfig,
   LocalConfig,
@@ -46,6 +56,7 @@ export type {
   RemoteConfig,
   StaticConfig,
 } from './overlay/config.ts';
+export type { DropSeen, DropTraceOptions, OnDrops, RunningTrace } from './overlay/drop-trace.ts';
 export { type KeyChannel, KeyDirectory } from './overlay/key-channel.ts';
 
 /** Sizes and parts that are fixed when an overlay is made. */
@@ -101,6 +112,7 @@ export class Overlay implements Steppable {
   #esp: EspParts | null = null;
   readonly #seed: number;
   readonly #intent: Intent;
+  readonly #watching: Watching;
   #queue: Promise<void> = Promise.resolve();
 
   /** Checks the description; opens nothing. Throws a TypeError or RangeError that names the field. */
@@ -126,6 +138,10 @@ export class Overlay implements Steppable {
     // A port that shows addresses has no table of its own: it takes that of the port which does not.
     this.espPeers = (this.#espControl ?? this.#espUnderlay)?.peers ?? new VtepTable();
     this.#intent = new Intent(this.fdb, this.neighbors, this.peers, this.espPeers, this.flows);
+    this.#watching = new Watching(this.context, this.espPeers, () => {
+      // What fails here leaves the graph as it was; whoever applies next is told.
+      this.#rewatch().catch(() => {});
+    });
   }
 
   /** The port that carries the tunnels. */
@@ -172,10 +188,59 @@ export class Overlay implements Steppable {
     else await this.#enqueue(() => this.#apply(wanted));
   }
 
+  /**
+   * Hands out what comes by somewhere as the bytes of a pcapng file, from now on until it is stopped, its limit is
+   * reached or the overlay stops. Nothing else changes; a network's ports that come later are in it, too. Super-frames are
+   * shown as they are, checksums as the ports left them. Throws a TypeError or RangeError for a request that makes no
+   * sense. `nameOf` says what ports are called, where that is not their name.
+   */
+  async capture(
+    request: CaptureRequest,
+    onBytes: OnBytes,
+    nameOf: (port: Port) => string = (port) => port.name,
+  ): Promise<RunningCapture> {
+    checkCapture(request);
+    this.#checkThere(request, nameOf);
+    const capture = this.#watching.capture(request, { local: this.#wanted.local, nameOf, onBytes });
+    try {
+      await this.#rewatch();
+    } catch (error) {
+      await capture.stop();
+      throw error;
+    }
+    return capture;
+  }
+
+  /** Tells every packet that is dropped, in words, from now on until it is stopped or the overlay stops. Throws a
+   * RangeError for a limit that is none. */
+  async trace(onDrops: OnDrops, options?: DropTraceOptions): Promise<RunningTrace> {
+    const { espPeers } = this;
+    const describe = describer({ underlay: this.#underlay, esp: this.#espUnderlay, espPeers });
+    const end = this.#watching.trace(describe, onDrops, options);
+    await this.#rewatch();
+    return { stop: async () => end() };
+  }
+
+  #checkThere({ what }: CaptureRequest, nameOf: (port: Port) => string): void {
+    if (what === 'underlay') return;
+    if ('network' in what) this.mtu(what.network);
+    else if (
+      !this.#wanted.networks.some(({ ports }) => ports.some(({ port }) => nameOf(port) === what.port))
+    ) {
+      throw new RangeError(`no port is called "${what.port}"`);
+    }
+  }
+
+  /** Makes the graph one in which those see something who watch now. */
+  async #rewatch(): Promise<void> {
+    if (this.#open) await this.#enqueue(() => this.#apply(this.#wanted));
+  }
+
   /** Closes all ports. What waits in them is dropped and counted. */
   async stop(): Promise<void> {
     this.engine.stop();
     await this.#enqueue(() => this.engine.graph.close());
+    this.#watching.close();
     this.#esp?.keys.close();
     this.#esp = null;
     this.#open = false;
@@ -253,6 +318,7 @@ export class Overlay implements Steppable {
           intent: this.#intent,
           seed: this.#seed,
           esp: this.#esp,
+          watching: this.#watching.any ? this.#watching : null,
         }),
       ),
     );

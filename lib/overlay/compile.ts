@@ -29,6 +29,7 @@ import * as ethernet from '../../codecs/ethernet.ts';
 import * as vxlan from '../../codecs/vxlan.ts';
 import { Sad } from '../../crypto/sad.ts';
 import { type ElementClass, type GraphConfig, type Links, type NodeSpec, node } from '../core/graph.ts';
+import { NOBODY, type Watcher } from '../core/watcher.ts';
 import { Ageing } from '../elements/ageing.ts';
 import { Bridge } from '../elements/bridge.ts';
 import { Coalesce } from '../elements/coalesce.ts';
@@ -45,6 +46,7 @@ import { Segment } from '../elements/segment.ts';
 import { TooBig } from '../elements/too-big.ts';
 import { type DecapNetwork, VxlanDecap } from '../elements/vxlan-decap.ts';
 import { VxlanEncap } from '../elements/vxlan-encap.ts';
+import { Watch, type WatchOptions } from '../elements/watch.ts';
 import {
   CHECKSUM,
   DATAGRAM,
@@ -69,7 +71,22 @@ export interface Parts {
   readonly seed: number;
   /** What encrypted networks use; null where there can be none. */
   readonly esp: EspParts | null;
+  /** Who watches what; null while nobody does. */
+  readonly watching: Watched | null;
 }
+
+/** Who watches what. */
+export interface Watched {
+  port(vni: number, port: Port): readonly Watcher[];
+  underlay(name: Underlay, port: Port): readonly Watcher[];
+  /** What ESP carries, in clear: VXLAN as a DATAGRAM port carries it. */
+  opened(): readonly Watcher[];
+  /** Called at every tick. */
+  readonly beat: (now: number) => void;
+}
+
+/** Names of the ports to other hosts. */
+export type Underlay = 'underlay' | 'esp-underlay' | 'esp-control';
 
 export interface EspParts {
   readonly underlay: Port;
@@ -108,6 +125,7 @@ class Compiler {
   }
 
   graph(): GraphConfig {
+    const { watching } = this.#parts;
     const dispatch: Record<string, string> = {};
     for (const network of this.#wanted.networks) {
       const first = this.#network(network);
@@ -115,7 +133,8 @@ class Compiler {
         const { port } = wantedPort;
         const place = this.#parts.intent.place(port);
         const name = this.#free(`${network.vni}.${port.name}`, place);
-        this.#nodes[name] = { port, place, to: { out: first } };
+        const watchers = watching?.port(network.vni, port) ?? NOBODY;
+        this.#nodes[name] = { port, place, watchers, to: { out: first } };
         dispatch[place] = this.#published(name, wantedPort, this.#segmented(name, port, ETHERNET));
       }
     }
@@ -125,6 +144,9 @@ class Compiler {
     const { fdb, flows } = this.#parts.intent;
     const publishing = this.#wanted.networks.some(({ ports }) => ports.some(publishes));
     this.#nodes.ageing = node(Ageing, { fdb, ...(publishing && { flows }) });
+    if (watching !== null) {
+      this.#nodes.watch = node<WatchOptions>(Watch, { watchers: NOBODY, way: 'sent', beat: watching.beat });
+    }
     return this.#nodes;
   }
 
@@ -179,7 +201,7 @@ class Compiler {
     const { local, networks } = this.#wanted;
     const { underlay, intent } = this.#parts;
     const first = this.#coalesced('decap', { medium: underlay.medium, mtu: this.#smallest() });
-    this.#nodes.underlay = { port: underlay, to: { out: first } };
+    this.#underlay('underlay', underlay, first);
     this.#nodes.decap = node(
       VxlanDecap,
       {
@@ -192,6 +214,26 @@ class Compiler {
       },
       bridges(networks.filter(({ encrypted }) => !encrypted)),
     );
+  }
+
+  #underlay(name: Underlay, port: Port, out: string): void {
+    const watchers = this.#parts.watching?.underlay(name, port) ?? NOBODY;
+    this.#nodes[name] = { port, watchers, to: { out } };
+  }
+
+  /** The node that leads to `next`, behind ESP, with somebody between who sees what came out of it; and what goes into
+   * it likewise. */
+  #opened(next: string): string {
+    const watchers = this.#parts.watching?.opened() ?? NOBODY;
+    if (watchers.length === 0) return next;
+    this.#nodes['esp-open.watch'] = node<WatchOptions>(Watch, { watchers, way: 'received' }, { out: next });
+    this.#nodes['esp-seal.watch'] = node<WatchOptions>(Watch, { watchers, way: 'sent' }, { out: 'esp-seal' });
+    return 'esp-open.watch';
+  }
+
+  /** The node that leads to ESP. */
+  get #sealed(): string {
+    return (this.#parts.watching?.opened() ?? NOBODY).length === 0 ? 'esp-seal' : 'esp-seal.watch';
   }
 
   /** The largest IP packet that fits the underlay, every plain network and every port of one. */
@@ -218,8 +260,8 @@ class Compiler {
       ...espLocal(this.#wanted, local.esp),
     };
     // Once ESP was opened it is what a DATAGRAM port would give, whatever carried it.
-    const decap = this.#coalesced('esp-decap', { medium: DATAGRAM, mtu: 0 });
-    this.#nodes['esp-underlay'] = { port: underlay, to: { out: 'esp-open' } };
+    const decap = this.#opened(this.#coalesced('esp-decap', { medium: DATAGRAM, mtu: 0 }));
+    this.#underlay('esp-underlay', underlay, 'esp-open');
     if (control === null) {
       this.#nodes['esp-open'] = node(EspOpen, both, { out: decap, control: 'esp-keys' });
       this.#nodes['esp-keys'] = node(KeyExchange, { ...both, keys }, { out: 'esp-underlay' });
@@ -227,7 +269,7 @@ class Compiler {
       this.#nodes['esp-open'] = node(EspOpen, both, { out: decap });
       // No association is known to the port of messages, so that ESP that comes there is refused.
       const apart = { ...both, medium: DATAGRAM, carrier: 'udp' } as const;
-      this.#nodes['esp-control'] = { port: control, to: { out: 'esp-control-open' } };
+      this.#underlay('esp-control', control, 'esp-control-open');
       this.#nodes['esp-control-open'] = node(EspOpen, { ...apart, sad: NO_SAD }, { control: 'esp-keys' });
       this.#nodes['esp-keys'] = node(KeyExchange, { ...apart, keys }, { out: 'esp-control' });
     }
@@ -312,7 +354,7 @@ class Compiler {
         vlan: network.vlan,
         seed: this.#parts.seed,
       },
-      { out: network.encrypted ? 'esp-seal' : 'underlay' },
+      { out: network.encrypted ? this.#sealed : 'underlay' },
     );
   }
 }
