@@ -11,6 +11,7 @@ import {
   bounds,
   type Cidr,
   cidr,
+  contains,
   formatAddress,
   formatCidr,
   overlap,
@@ -123,15 +124,10 @@ export function macOf(address: string): string {
   return `02:42:${bytes.join(':')}`;
 }
 
-/** An address with the prefix length of its subnet. */
-export function withLength(address: string, subnets: readonly Subnet[]): string {
-  const parsed = parseAddress(address)!;
-  const home = subnets.find((subnet) => {
-    const { family, base, length } = cidr(subnet.cidr);
-    const host = BigInt((family === 4 ? 32 : 128) - length);
-    return family === parsed.family && parsed.value >> host === base >> host;
-  });
-  return `${address}/${cidr(home!.cidr).length}`;
+/** The subnet that an address is of. */
+export function homeOf(address: string, subnets: readonly Subnet[]): Subnet | undefined {
+  const parsed = parseAddress(address);
+  return parsed === null ? undefined : subnets.find((subnet) => contains(cidr(subnet.cidr), parsed));
 }
 
 /** What is in use where no address is left. */

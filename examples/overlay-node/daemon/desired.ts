@@ -79,7 +79,9 @@ export function desiredNetwork(
 export function interfaceOf(endpoint: Endpoint, network: Network, place: Place, mtu: number): Interface {
   const { mac, addresses } = endpoint;
   const parsed = addresses.map((address) => parseAddress(withoutLength(address))!);
-  const own = network.subnets.filter((subnet) => parsed.some((address) => contains(cidr(subnet.cidr), address)));
+  const own = network.subnets.filter((subnet) =>
+    parsed.some((address) => contains(cidr(subnet.cidr), address)),
+  );
   const others = network.subnets.filter((subnet) => !own.includes(subnet));
   const families = new Set(addresses.map((address) => isIP(withoutLength(address))));
   return {

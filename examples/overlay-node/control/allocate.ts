@@ -1,0 +1,223 @@
+/**
+ * Gives an endpoint its addresses: one key for each, written only where it is absent, in one transaction with the
+ * endpoint's record. So no two have one address whoever dies when, and no address is kept without an endpoint.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Random } from 'packetweave';
+import { cidr } from './cidr.ts';
+import { commit } from './commit.ts';
+import { ControlError } from './errors.ts';
+import { fullMessage, homeOf, macOf, nextAddresses } from './ipam.ts';
+import type { Endpoint, Network } from './model.ts';
+import { type Found, notFound } from './networks.ts';
+import { type Claim, keyOf, readClaim } from './records.ts';
+import type { WantedEndpoint } from './requests.ts';
+import type { Condition, Operation, Store } from './store/store.ts';
+
+/** Of how many free addresses one is drawn at the most, after others were faster. */
+const SPREAD = 64;
+
+export interface AllocateOptions {
+  readonly store: Store;
+  readonly node: string;
+  /** Of the node's record, 0 where that is not known. */
+  readonly nodeRevision: number;
+  readonly found: Found;
+  readonly wanted: WantedEndpoint;
+  readonly id: string;
+  readonly random: Random;
+}
+
+/** What is taken, as far as it is known. */
+interface State {
+  revision: number;
+  nodeRevision: number;
+  cursor: Readonly<Record<string, string>>;
+  /** By address; null before it was asked for: in turn it is seldom needed. */
+  claims: ReadonlyMap<string, Claim> | null;
+}
+
+export function newId(): string {
+  return randomBytes(32).toString('hex');
+}
+
+/** Writes the endpoint; rejects with `CONFLICT`, `FULL`, `NOT_FOUND` (the network is gone), `NOT_JOINED` (the node is),
+ * or `AWAY`, and then it may be there all the same. */
+export async function allocate(options: AllocateOptions): Promise<Endpoint> {
+  const { store, found, node, wanted } = options;
+  const { network } = found;
+  const state: State = {
+    revision: found.revision,
+    nodeRevision: options.nodeRevision,
+    cursor: await readCursor(store, network.id),
+    claims: null,
+  };
+  let collected = false;
+  for (let attempt = 0; ; attempt++) {
+    const spread = Math.min(SPREAD, 2 ** attempt);
+    const endpoint = pick(options, state, spread);
+    if (endpoint === null) {
+      // Before it is called full: what has no endpoint is free.
+      if (state.claims !== null) {
+        if (collected || !(await collect(store, network.id, state.claims)))
+          throw full(network, wanted, state);
+        collected = true;
+      }
+    } else if (await write(store, endpoint, state, network)) return endpoint;
+    await refresh(store, state, network, node);
+  }
+}
+
+/** Operations and conditions of an endpoint's record, its addresses, and its place at its node. */
+export function putEndpoint(endpoint: Endpoint): { conditions: Condition[]; operations: Operation[] } {
+  const { id, network, node } = endpoint;
+  const claim = JSON.stringify({ endpoint: id, node } satisfies Claim);
+  const claims = claimsOf(endpoint).map((address) => keyOf.claim(network, address));
+  const key = keyOf.endpoint(network, id);
+  return {
+    conditions: [key, ...claims].map((key) => ({ key, revision: 0 })),
+    operations: [
+      { type: 'put', key, value: JSON.stringify(endpoint) },
+      { type: 'put', key: keyOf.on(node, id), value: network },
+      ...claims.map((key) => ({ type: 'put' as const, key, value: claim })),
+    ],
+  };
+}
+
+/** What an endpoint has in the network: MAC and addresses, without lengths. */
+export function claimsOf({ mac, addresses }: Endpoint): string[] {
+  return [mac, ...addresses.map((address) => address.slice(0, address.indexOf('/')))];
+}
+
+/** Chooses addresses; null where none is left. Throws where those that were asked for are taken. */
+function pick(options: AllocateOptions, state: State, spread: number): Endpoint | null {
+  const { found, wanted, id, node } = options;
+  const { network } = found;
+  const { claims } = state;
+  for (const address of [wanted.ip, wanted.ip6, wanted.mac]) {
+    const claim = address === null ? undefined : claims?.get(address);
+    if (claim !== undefined) throw taken(address!, claim, network);
+  }
+  const used = (address: string) => claims?.has(address) === true;
+  const used4 = (address: string) => used(address) || (wanted.mac === null && used(macOf(address)));
+  const ip = wanted.ip ?? draw(options, state, 4, used4, spread);
+  const ip6 = network.ipv6 ? (wanted.ip6 ?? draw(options, state, 6, used, spread)) : null;
+  if (ip === null || (ip6 === null && network.ipv6)) return null;
+  const mac = wanted.mac ?? macOf(ip);
+  const claim = claims?.get(mac);
+  if (claim !== undefined) throw taken(mac, claim, network);
+  const { container, name, aliases, hostname, ports, labels } = wanted;
+  const addresses = [ip, ...(ip6 === null ? [] : [ip6])].map(
+    (text) => `${text}/${cidr(homeOf(text, network.subnets)!.cidr).length}`,
+  );
+  return { id, network: network.id, node, container, name, aliases, hostname, mac, addresses, ports, labels };
+}
+
+function draw(
+  { found, random }: AllocateOptions,
+  { cursor }: State,
+  family: 4 | 6,
+  used: (address: string) => boolean,
+  spread: number,
+): string | null {
+  for (const subnet of found.network.subnets) {
+    if (cidr(subnet.cidr).family !== family) continue;
+    const free = nextAddresses(subnet, cursor[subnet.cidr] ?? null, used, spread);
+    if (free.length > 0) return free[random.below(free.length)]!;
+  }
+  return null;
+}
+
+async function write(store: Store, endpoint: Endpoint, state: State, network: Network): Promise<boolean> {
+  const { conditions, operations } = putEndpoint(endpoint);
+  conditions.push({ key: keyOf.network(network.id), revision: state.revision });
+  conditions.push({ key: keyOf.node(endpoint.node), revision: state.nodeRevision });
+  const value = JSON.stringify({ ...state.cursor, ...cursorOf(endpoint, network) });
+  operations.push({ type: 'put', key: keyOf.cursor(network.id), value });
+  return commit(store, conditions, operations, async () => {
+    const entry = await store.get(keyOf.endpoint(network.id, endpoint.id));
+    return entry?.value === JSON.stringify(endpoint);
+  });
+}
+
+/** Addresses given last, by subnet. */
+function cursorOf({ addresses }: Endpoint, { subnets }: Network): Record<string, string> {
+  const cursor: Record<string, string> = {};
+  for (const address of addresses) {
+    const plain = address.slice(0, address.indexOf('/'));
+    cursor[homeOf(plain, subnets)!.cidr] = plain;
+  }
+  return cursor;
+}
+
+/** Finds out why a transaction was refused, and what is taken. */
+async function refresh(store: Store, state: State, network: Network, node: string): Promise<void> {
+  const [networkEntry, nodeEntry, cursor, claims] = await Promise.all([
+    store.get(keyOf.network(network.id)),
+    store.get(keyOf.node(node)),
+    readCursor(store, network.id),
+    store.list(`addresses/${network.id}/`),
+  ]);
+  if (networkEntry === null) throw notFound(network.name);
+  if (nodeEntry === null) throw removedNode(node);
+  state.revision = networkEntry.revision;
+  state.nodeRevision = nodeEntry.revision;
+  state.cursor = cursor;
+  state.claims = new Map(
+    claims.entries.map(({ key, value }) => [key.slice(key.lastIndexOf('/') + 1), claimOf(value, key)]),
+  );
+}
+
+/** Frees the addresses of a network that no endpoint has; whether there were any. */
+async function collect(store: Store, network: string, claims: ReadonlyMap<string, Claim>): Promise<boolean> {
+  const { entries } = await store.list(`endpoints/${network}/`);
+  const living = new Set(entries.map(({ key }) => key.slice(key.lastIndexOf('/') + 1)));
+  let freed = false;
+  for (const [address, { endpoint }] of claims) {
+    if (living.has(endpoint)) continue;
+    const key = keyOf.claim(network, address);
+    const entry = await store.get(key);
+    if (entry === null || claimOf(entry.value, key).endpoint !== endpoint) continue;
+    const deletion = [{ type: 'delete' as const, key }];
+    const { done } = await store.compareAndSet([{ key, revision: entry.revision }], deletion);
+    freed ||= done;
+  }
+  return freed;
+}
+
+/** A claim that is not readable is nobody's, though the address is kept. */
+function claimOf(value: string, key: string): Claim {
+  try {
+    return readClaim(value, key);
+  } catch {
+    return { endpoint: '', node: '' };
+  }
+}
+
+async function readCursor(store: Store, network: string): Promise<Readonly<Record<string, string>>> {
+  try {
+    const cursor: unknown = JSON.parse((await store.get(keyOf.cursor(network)))?.value ?? '{}');
+    return typeof cursor === 'object' && cursor !== null ? (cursor as Record<string, string>) : {};
+  } catch (error) {
+    if (error instanceof ControlError) throw error;
+    return {};
+  }
+}
+
+export function removedNode(node: string): ControlError {
+  const advice = 'say "packetweave leave" here and join again';
+  return new ControlError('NOT_JOINED', `node ${node} was removed from the cluster: ${advice}`);
+}
+
+function taken(address: string, { endpoint, node }: Claim, { name }: Network): ControlError {
+  const who = endpoint === '' ? '' : ` by endpoint ${endpoint.slice(0, 12)} on node ${node}`;
+  return new ControlError('CONFLICT', `Address already in use: ${address} in network ${name}${who}`);
+}
+
+function full(network: Network, wanted: WantedEndpoint, state: State): ControlError {
+  const used = (address: string) => state.claims!.has(address) || state.claims!.has(macOf(address));
+  const none4 = network.subnets.every(
+    (subnet) => cidr(subnet.cidr).family === 6 || nextAddresses(subnet, null, used, 1).length === 0,
+  );
+  return new ControlError('FULL', fullMessage(network, none4 && wanted.ip === null ? 4 : 6));
+}

@@ -1,0 +1,170 @@
+/** The endpoints of this node: attached, detached, found again after a restart, put back where the store lost them. */
+import type { Log, Random } from 'packetweave';
+import { allocate, newId, putEndpoint, removedNode } from './allocate.ts';
+import { commit } from './commit.ts';
+import { ControlError } from './errors.ts';
+import type { Link } from './link.ts';
+import type { Endpoint, EndpointRequest } from './model.ts';
+import type { Networks } from './networks.ts';
+import { keyOf, readEndpoint } from './records.ts';
+import { releaseAll, releaseEndpoint } from './release.ts';
+import { checkEndpointRequest } from './requests.ts';
+import type { Entry } from './store/store.ts';
+import type { Views } from './views.ts';
+
+export interface EndpointsOptions {
+  readonly link: Link;
+  readonly node: string;
+  /** Revision of this node's record, 0 where it is gone. */
+  readonly nodeRevision: () => number;
+  readonly networks: Networks;
+  readonly views: Views;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+export class Endpoints {
+  readonly #options: EndpointsOptions;
+  readonly #own = new Map<string, Endpoint>();
+  /** Ids that are being written. */
+  readonly #pending = new Set<string>();
+  /** One thing at a time in each network: what they would only dispute with each other. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+  /** Ids of what was not readable when this node began: left as it is. */
+  readonly #strange = new Set<string>();
+  #loaded = false;
+
+  constructor(options: EndpointsOptions) {
+    this.#options = options;
+  }
+
+  list(): readonly Endpoint[] {
+    return [...this.#own.values()];
+  }
+
+  async attach(request: EndpointRequest): Promise<Endpoint> {
+    const { link, networks, node, nodeRevision, random, views } = this.#options;
+    const found = await networks.find(request.network);
+    const { network } = found;
+    const wanted = checkEndpointRequest(request, network);
+    if (!this.#loaded) throw new ControlError('AWAY', `the store ${link.store.name} was not there yet`);
+    if (nodeRevision() === 0) throw removedNode(node);
+    return this.#inTurn(network.id, async () => {
+      const id = newId();
+      this.#pending.add(id);
+      try {
+        const endpoint = await allocate({
+          store: link.store,
+          node,
+          nodeRevision: nodeRevision(),
+          found,
+          wanted,
+          id,
+          random,
+        });
+        this.#own.set(id, endpoint);
+        await views.host(network);
+        views.group(network.id)?.put(endpoint);
+        views.touch(network.id);
+        return endpoint;
+      } finally {
+        // Whatever was written all the same is found by the next `reconcile`.
+        this.#pending.delete(id);
+      }
+    });
+  }
+
+  /** Rejects with `AWAY` where the store has it still; it is gone from the views, and from the store when that is back. */
+  async detach(id: string): Promise<void> {
+    const { link, views } = this.#options;
+    const endpoint = this.#own.get(id);
+    if (endpoint === undefined) throw new ControlError('NOT_FOUND', `endpoint ${id} not found on this node`);
+    this.#own.delete(id);
+    views.group(endpoint.network)?.remove(endpoint);
+    views.touch(endpoint.network);
+    await this.#inTurn(endpoint.network, async () => {
+      const last = ![...this.#own.values()].some(({ network }) => network === endpoint.network);
+      if (last) views.unhost(endpoint.network);
+      await releaseEndpoint(link.store, endpoint);
+    });
+  }
+
+  /** Makes the store's word and ours one: takes what is there after a restart, then puts back what the store has lost
+   * and takes away what it should not have. Rejects with `AWAY`. */
+  async reconcile(): Promise<void> {
+    const { link, node } = this.#options;
+    if (!this.#loaded) await this.#load();
+    const pending = new Set(this.#pending);
+    const prefix = `on/${node}/`;
+    const { entries } = await link.store.list(prefix);
+    const there = new Set(entries.map(({ key }) => key.slice(prefix.length)));
+    for (const { key, value } of entries) {
+      const id = key.slice(prefix.length);
+      const busy = [pending, this.#pending, this.#own, this.#strange].some((ids) => ids.has(id));
+      if (!busy) await releaseAll(link.store, node, id, value);
+    }
+    for (const endpoint of this.list()) if (!there.has(endpoint.id)) await this.#restore(endpoint);
+  }
+
+  /** Takes everything back. */
+  async clear(): Promise<void> {
+    for (const { id } of this.list()) await this.detach(id);
+  }
+
+  async #load(): Promise<void> {
+    const { link, networks, node, views } = this.#options;
+    const prefix = `on/${node}/`;
+    const { entries } = await link.store.list(prefix);
+    const read = async ({ key, value }: Entry): Promise<Endpoint | null> => {
+      const id = key.slice(prefix.length);
+      const entry = await link.store.get(keyOf.endpoint(value, id));
+      if (entry === null) return null;
+      try {
+        if (networks.feed.get(value) === undefined)
+          throw new ControlError('CORRUPT', 'its network is not there');
+        return readEndpoint(value)(entry.value, id);
+      } catch (error) {
+        this.#strange.add(id);
+        link.unreadable(entry.key, error as Error);
+        return null;
+      }
+    };
+    for (const endpoint of await Promise.all(entries.map(read))) {
+      if (endpoint === null) continue;
+      this.#own.set(endpoint.id, endpoint);
+      await views.host(networks.feed.get(endpoint.network)!);
+      views.group(endpoint.network)!.put(endpoint);
+      views.touch(endpoint.network);
+    }
+    this.#loaded = true;
+  }
+
+  async #restore(endpoint: Endpoint): Promise<void> {
+    const { link, nodeRevision, log, networks, node } = this.#options;
+    if (nodeRevision() === 0 || !this.#own.has(endpoint.id)) return;
+    const what = `endpoint ${endpoint.name} (${endpoint.addresses.join(', ')})`;
+    if (networks.feed.get(endpoint.network) === undefined) {
+      log.error(`${what} was lost by the store, and its network is: make that again and start it anew`);
+      return;
+    }
+    const { conditions, operations } = putEndpoint(endpoint);
+    conditions.push({ key: keyOf.node(node), revision: nodeRevision() });
+    const key = keyOf.endpoint(endpoint.network, endpoint.id);
+    const value = JSON.stringify(endpoint);
+    const made = async () => (await link.store.get(key))?.value === value;
+    const done = await commit(link.store, conditions, operations, made);
+    if (done) log.warn(`${what} was lost by the store, and is put back`);
+    else log.error(`${what} was lost by the store, and others have its addresses: start it anew`);
+  }
+
+  #inTurn<T>(network: string, work: () => Promise<T>): Promise<T> {
+    const turn = (this.#turns.get(network) ?? Promise.resolve()).then(work, work);
+    const settled = turn
+      .catch(() => {})
+      .then(() => {
+        if (this.#turns.get(network) === settled) this.#turns.delete(network);
+      });
+    this.#turns.set(network, settled);
+    return turn;
+  }
+}

@@ -1,0 +1,105 @@
+/** The views of the networks that this node takes part in, and who is told when they change. */
+import type { NetworkView } from './control.ts';
+import { Feed } from './feed.ts';
+import { Group } from './group.ts';
+import type { Link } from './link.ts';
+import type { Endpoint, Network, NodeState } from './model.ts';
+import { readEndpoint } from './records.ts';
+
+export class Views {
+  readonly #link: Link;
+  readonly #self: string;
+  readonly #nodes: ReadonlyMap<string, NodeState>;
+  readonly #groups = new Map<string, { readonly group: Group; readonly feed: Feed<Endpoint> }>();
+  readonly #listeners = new Set<() => void>();
+  readonly #dirty = new Set<string>();
+  #views: ReadonlyMap<string, NetworkView> = new Map();
+  #due: NodeJS.Immediate | null = null;
+
+  constructor(link: Link, self: string, nodes: ReadonlyMap<string, NodeState>) {
+    this.#link = link;
+    this.#self = self;
+    this.#nodes = nodes;
+  }
+
+  get current(): ReadonlyMap<string, NetworkView> {
+    if (this.#dirty.size > 0) {
+      const views = new Map(this.#views);
+      for (const id of this.#dirty) {
+        const hosted = this.#groups.get(id);
+        if (hosted === undefined) views.delete(id);
+        else views.set(id, hosted.group.view());
+      }
+      this.#dirty.clear();
+      this.#views = views;
+    }
+    return this.#views;
+  }
+
+  group(network: string): Group | null {
+    return this.#groups.get(network)?.group ?? null;
+  }
+
+  /** Takes part in a network; resolves when its view is as the store has it. */
+  async host(network: Network): Promise<void> {
+    if (this.#groups.has(network.id)) return;
+    const group = new Group(network, this.#self, this.#nodes);
+    const { id } = network;
+    // Endpoints of this node are put and removed by hand: what the store says late or not at all matters nothing.
+    const theirs = (endpoint: Endpoint | undefined) => endpoint !== undefined && endpoint.node !== this.#self;
+    const feed = new Feed<Endpoint>(
+      {
+        prefix: `endpoints/${id}/`,
+        read: readEndpoint(id),
+        onPut: (_, endpoint, before) => {
+          if (theirs(before)) group.remove(before!);
+          if (theirs(endpoint)) group.put(endpoint);
+          this.touch(id);
+        },
+        onRemove: (_, before) => {
+          if (!theirs(before)) return;
+          group.remove(before);
+          this.touch(id);
+        },
+      },
+      this.#link,
+    );
+    this.#groups.set(id, { group, feed });
+    this.touch(id);
+    await this.#link.follow(feed);
+  }
+
+  unhost(network: string): void {
+    const hosted = this.#groups.get(network);
+    if (hosted === undefined) return;
+    this.#groups.delete(network);
+    this.#link.unfollow(hosted.feed);
+    this.touch(network);
+  }
+
+  /** A node is another than before. */
+  refresh(node: string): void {
+    for (const [id, { group }] of this.#groups) if (group.refresh(node)) this.touch(id);
+  }
+
+  /** A network's view has changed; null: something else that listeners hear of. */
+  touch(network: string | null): void {
+    if (network !== null) this.#dirty.add(network);
+    this.#due ??= setImmediate(() => {
+      this.#due = null;
+      for (const listener of [...this.#listeners]) listener();
+    });
+  }
+
+  onChange(listener: () => void): () => void {
+    const own = () => listener();
+    this.#listeners.add(own);
+    return () => void this.#listeners.delete(own);
+  }
+
+  close(): void {
+    this.#listeners.clear();
+    if (this.#due !== null) clearImmediate(this.#due);
+    this.#due = null;
+  }
+}
