@@ -137,6 +137,8 @@ export class Feed<T> implements AnyFeed {
     const id = this.#id(key);
     const before = this.#known.get(id);
     if (before?.text === text) {
+      // There may have been rubbish in between.
+      this.#host.unreadable(key, null);
       if (before.revision !== revision) this.#known.set(id, { ...before, revision });
       return;
     }
