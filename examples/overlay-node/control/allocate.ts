@@ -4,10 +4,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Random } from 'packetweave';
+import { type Choice, choose, claimsOf, cursorOf } from './choose.ts';
 import { cidr } from './cidr.ts';
 import { commit } from './commit.ts';
 import { ControlError } from './errors.ts';
-import { fullMessage, homeOf, macOf, nextAddresses } from './ipam.ts';
+import { fullMessage, macOf, nextAddresses } from './ipam.ts';
 import type { Endpoint, Network } from './model.ts';
 import { type Found, notFound } from './networks.ts';
 import { type Claim, keyOf, readClaim } from './records.ts';
@@ -46,6 +47,7 @@ export function newId(): string {
 export async function allocate(options: AllocateOptions): Promise<Endpoint> {
   const { store, found, node, wanted } = options;
   const { network } = found;
+  const choice: Choice = { network, wanted, id: options.id, node, random: options.random };
   const state: State = {
     revision: found.revision,
     nodeRevision: options.nodeRevision,
@@ -55,7 +57,7 @@ export async function allocate(options: AllocateOptions): Promise<Endpoint> {
   let collected = false;
   for (let attempt = 0; ; attempt++) {
     const spread = Math.min(SPREAD, 2 ** attempt);
-    const endpoint = pick(options, state, spread);
+    const endpoint = choose(choice, state, spread);
     if (endpoint === null) {
       // Before it is called full: what has no endpoint is free.
       if (state.claims !== null) {
@@ -84,50 +86,6 @@ export function putEndpoint(endpoint: Endpoint): { conditions: Condition[]; oper
   };
 }
 
-/** What an endpoint has in the network: MAC and addresses, without lengths. */
-export function claimsOf({ mac, addresses }: Endpoint): string[] {
-  return [mac, ...addresses.map((address) => address.slice(0, address.indexOf('/')))];
-}
-
-/** Chooses addresses; null where none is left. Throws where those that were asked for are taken. */
-function pick(options: AllocateOptions, state: State, spread: number): Endpoint | null {
-  const { found, wanted, id, node } = options;
-  const { network } = found;
-  const { claims } = state;
-  for (const address of [wanted.ip, wanted.ip6, wanted.mac]) {
-    const claim = address === null ? undefined : claims?.get(address);
-    if (claim !== undefined) throw taken(address!, claim, network);
-  }
-  const used = (address: string) => claims?.has(address) === true;
-  const used4 = (address: string) => used(address) || (wanted.mac === null && used(macOf(address)));
-  const ip = wanted.ip ?? draw(options, state, 4, used4, spread);
-  const ip6 = network.ipv6 ? (wanted.ip6 ?? draw(options, state, 6, used, spread)) : null;
-  if (ip === null || (ip6 === null && network.ipv6)) return null;
-  const mac = wanted.mac ?? macOf(ip);
-  const claim = claims?.get(mac);
-  if (claim !== undefined) throw taken(mac, claim, network);
-  const { container, name, aliases, hostname, ports, labels } = wanted;
-  const addresses = [ip, ...(ip6 === null ? [] : [ip6])].map(
-    (text) => `${text}/${cidr(homeOf(text, network.subnets)!.cidr).length}`,
-  );
-  return { id, network: network.id, node, container, name, aliases, hostname, mac, addresses, ports, labels };
-}
-
-function draw(
-  { found, random }: AllocateOptions,
-  { cursor }: State,
-  family: 4 | 6,
-  used: (address: string) => boolean,
-  spread: number,
-): string | null {
-  for (const subnet of found.network.subnets) {
-    if (cidr(subnet.cidr).family !== family) continue;
-    const free = nextAddresses(subnet, cursor[subnet.cidr] ?? null, used, spread);
-    if (free.length > 0) return free[random.below(free.length)]!;
-  }
-  return null;
-}
-
 async function write(store: Store, endpoint: Endpoint, state: State, network: Network): Promise<boolean> {
   const { conditions, operations } = putEndpoint(endpoint);
   conditions.push({ key: keyOf.network(network.id), revision: state.revision });
@@ -138,16 +96,6 @@ async function write(store: Store, endpoint: Endpoint, state: State, network: Ne
     const entry = await store.get(keyOf.endpoint(network.id, endpoint.id));
     return entry?.value === JSON.stringify(endpoint);
   });
-}
-
-/** Addresses given last, by subnet. */
-function cursorOf({ addresses }: Endpoint, { subnets }: Network): Record<string, string> {
-  const cursor: Record<string, string> = {};
-  for (const address of addresses) {
-    const plain = address.slice(0, address.indexOf('/'));
-    cursor[homeOf(plain, subnets)!.cidr] = plain;
-  }
-  return cursor;
 }
 
 /** Finds out why a transaction was refused, and what is taken. */
@@ -207,11 +155,6 @@ async function readCursor(store: Store, network: string): Promise<Readonly<Recor
 export function removedNode(node: string): ControlError {
   const advice = 'say "packetweave leave" here and join again';
   return new ControlError('NOT_JOINED', `node ${node} was removed from the cluster: ${advice}`);
-}
-
-function taken(address: string, { endpoint, node }: Claim, { name }: Network): ControlError {
-  const who = endpoint === '' ? '' : ` by endpoint ${endpoint.slice(0, 12)} on node ${node}`;
-  return new ControlError('CONFLICT', `Address already in use: ${address} in network ${name}${who}`);
 }
 
 function full(network: Network, wanted: WantedEndpoint, state: State): ControlError {

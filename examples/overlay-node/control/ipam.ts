@@ -94,16 +94,27 @@ function placeVni(wanted: number | null, others: readonly Network[], cursor: num
   throw new ControlError('FULL', `all VNIs from ${FIRST_VNI} to ${MAX_VNI} are in use`);
 }
 
-/** Up to `count` free addresses of a subnet, in turn behind `after`. None: it is full. */
+/** First and last of some addresses. None where the last is before the first. */
+export interface Bounds {
+  readonly first: bigint;
+  readonly last: bigint;
+}
+
+/** What a subnet gives: all that hosts can have, or its range of it. */
+export function given({ cidr: text, range }: Subnet): Bounds {
+  return bounds(cidr(text), range === null ? null : cidr(range));
+}
+
+/** Up to `count` free addresses of a subnet, or of a part of it, in turn behind `after`. None: it is full. */
 export function nextAddresses(
   subnet: Subnet,
   after: string | null,
   taken: (address: string) => boolean,
   count: number,
+  { first, last }: Bounds = given(subnet),
 ): string[] {
-  const range = subnet.range === null ? null : cidr(subnet.range);
+  if (first > last) return [];
   const { family } = cidr(subnet.cidr);
-  const { first, last } = bounds(cidr(subnet.cidr), range);
   const kept = new Set([subnet.gateway, ...Object.values(subnet.auxiliary)]);
   const before = after === null ? null : parseAddress(after);
   const goes = before !== null && before.family === family && before.value >= first && before.value < last;

@@ -46,14 +46,11 @@ export class Networks {
     const all = this.#link.up
       ? await listNetworks(this.#link.store)
       : [...this.feed.values()].map((network) => ({ network, revision: this.feed.revision(network.id) }));
-    const exact =
-      all.find(({ network }) => network.id === nameOrId) ??
-      all.find(({ network }) => network.name === nameOrId);
-    if (exact !== undefined) return exact;
-    const begin = nameOrId === '' ? [] : all.filter(({ network }) => network.id.startsWith(nameOrId));
-    if (begin.length === 1) return begin[0]!;
-    if (begin.length === 0) throw notFound(nameOrId);
-    throw new ControlError('CONFLICT', `network ${nameOrId} is ambiguous (${begin.length} matches found)`);
+    const network = findIn(
+      all.map(({ network }) => network),
+      nameOrId,
+    );
+    return all.find((found) => found.network === network)!;
   }
 
   async create(request: NetworkRequest): Promise<Network> {
@@ -125,6 +122,16 @@ export class Networks {
     const more = entries.length > some.length ? ` and ${entries.length - some.length} more` : '';
     return new ControlError('CONFLICT', `network ${name} has active endpoints: ${some.join(', ')}${more}`);
   }
+}
+
+/** By id, name, or the beginning of an id. Throws `NOT_FOUND`, or `CONFLICT` where several begin so. */
+export function findIn(networks: readonly Network[], nameOrId: string): Network {
+  const exact = networks.find(({ id }) => id === nameOrId) ?? networks.find(({ name }) => name === nameOrId);
+  if (exact !== undefined) return exact;
+  const begin = nameOrId === '' ? [] : networks.filter(({ id }) => id.startsWith(nameOrId));
+  if (begin.length === 1) return begin[0]!;
+  if (begin.length === 0) throw notFound(nameOrId);
+  throw new ControlError('CONFLICT', `network ${nameOrId} is ambiguous (${begin.length} matches found)`);
 }
 
 export function notFound(network: string): ControlError {

@@ -1,5 +1,5 @@
 /** Takes endpoints out of the store, with their addresses. */
-import { claimsOf } from './allocate.ts';
+import { claimsOf } from './choose.ts';
 import { commit } from './commit.ts';
 import type { Endpoint } from './model.ts';
 import { keyOf, readEndpoint } from './records.ts';

@@ -3,6 +3,7 @@ import type { NetworkView } from './control.ts';
 import { Feed } from './feed.ts';
 import { Group } from './group.ts';
 import type { Link } from './link.ts';
+import { Listeners } from './listeners.ts';
 import type { Endpoint, Network, NodeState } from './model.ts';
 import { readEndpoint } from './records.ts';
 
@@ -11,10 +12,9 @@ export class Views {
   readonly #self: string;
   readonly #nodes: ReadonlyMap<string, NodeState>;
   readonly #groups = new Map<string, { readonly group: Group; readonly feed: Feed<Endpoint> }>();
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners();
   readonly #dirty = new Set<string>();
   #views: ReadonlyMap<string, NetworkView> = new Map();
-  #due: NodeJS.Immediate | null = null;
 
   constructor(link: Link, self: string, nodes: ReadonlyMap<string, NodeState>) {
     this.#link = link;
@@ -85,21 +85,14 @@ export class Views {
   /** A network's view has changed; null: something else that listeners hear of. */
   touch(network: string | null): void {
     if (network !== null) this.#dirty.add(network);
-    this.#due ??= setImmediate(() => {
-      this.#due = null;
-      for (const listener of [...this.#listeners]) listener();
-    });
+    this.#listeners.touch();
   }
 
   onChange(listener: () => void): () => void {
-    const own = () => listener();
-    this.#listeners.add(own);
-    return () => void this.#listeners.delete(own);
+    return this.#listeners.add(listener);
   }
 
   close(): void {
-    this.#listeners.clear();
-    if (this.#due !== null) clearImmediate(this.#due);
-    this.#due = null;
+    this.#listeners.close();
   }
 }
