@@ -5,7 +5,6 @@
  * The gateway of a network that is not internal is joined to the host by a veth pair. Packets are masqueraded twice:
  * in the gateway, so that the host need not know subnets, of which several networks may have the same, and in the host.
  */
-import { ControlError } from '../control/errors.ts';
 import {
   chooseLink,
   forwardOnHost,
@@ -21,9 +20,10 @@ import { chain, TABLE } from './rules.ts';
 import { ipBatch, nft, run, setNet } from './system.ts';
 
 /** What names of gateways' namespaces, and of their devices in the host, begin with. */
-export const GATEWAY_PREFIX = 'pwg-';
+const PREFIX = 'pwg';
 /** The device towards the containers. */
 export const GATEWAY_DEVICE = 'gw';
+
 export interface Gateway {
   readonly vni: number;
   readonly namespace: string;
@@ -38,35 +38,38 @@ export interface GatewayOptions {
   readonly ipv6: boolean;
 }
 
-/** MAC address of a gateway, the same on every host: as Docker makes it of an IPv4 address. */
-export function gatewayMac(ipv4: string): string {
-  return ['02', '42', ...ipv4.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'))].join(':');
+/** Digits of a node's id that tell its gateways from those of another daemon on the same machine. */
+const OWNER = 6;
+
+/** Name of a gateway's namespace. */
+export function gatewayNamespace(vni: number, node: string): string {
+  return `${PREFIX}-${node.slice(0, OWNER)}-${vni}`;
 }
 
-/** VNIs of the gateways on this host, also of those that were left by a daemon that died. */
-export function listGateways(prefix = GATEWAY_PREFIX): number[] {
-  const names = existing().filter((name) => name.startsWith(prefix));
+/** Name of its device in the host: as long as the kernel allows (15 characters, IFNAMSIZ). */
+function linkDevice(vni: number, node: string): string {
+  return `${PREFIX}${node.slice(0, OWNER)}${vni.toString(16).padStart(6, '0')}`;
+}
+
+/** VNIs of a node's gateways on this host, also of those that were left by a daemon that died. */
+export function listGateways(node: string): number[] {
+  const begin = gatewayNamespace(0, node).slice(0, -1);
+  const names = existing().filter((name) => name.startsWith(begin));
   return names
-    .map((name) => name.slice(prefix.length))
+    .map((name) => name.slice(begin.length))
     .filter((vni) => /^\d{1,8}$/.test(vni))
     .map(Number);
 }
 
 /** The gateways of this host, made and removed one after another. */
 export class Gateways {
-  readonly #prefix: string;
+  readonly #node: string;
   /** Settled when what was begun last is done. */
   #last: Promise<unknown> = Promise.resolve();
 
-  /** The prefix, up to 7 characters, tells them from those of another daemon on the same machine. */
-  constructor(prefix = GATEWAY_PREFIX) {
-    if (!/^[\w-]{1,7}$/.test(prefix)) {
-      throw new ControlError(
-        'INVALID',
-        `"${prefix}" cannot begin a gateway's name: 1 to 7 letters, digits, - and _`,
-      );
-    }
-    this.#prefix = prefix;
+  /** `node`: id of the node whose they are. */
+  constructor(node: string) {
+    this.#node = node;
   }
 
   /** Makes a gateway, or brings the one that is there to what it should be. */
@@ -77,8 +80,8 @@ export class Gateways {
   /** Takes a gateway away with all that is in it; nothing happens where there is none. */
   remove(vni: number): Promise<void> {
     return this.#next(async () => {
-      const name = this.#name(vni);
-      await removeLink(name);
+      const name = gatewayNamespace(vni, this.#node);
+      await removeLink(linkDevice(vni, this.#node));
       if (!existing().includes(name)) return;
       await endAll(name);
       await run('ip', ['netns', 'del', name]);
@@ -91,25 +94,22 @@ export class Gateways {
   }
 
   async #make(vni: number, { internal, ipv6 }: GatewayOptions): Promise<Gateway> {
-    const namespace = this.#name(vni);
+    const namespace = gatewayNamespace(vni, this.#node);
+    const device = linkDevice(vni, this.#node);
     const gateway = { vni, namespace, device: GATEWAY_DEVICE };
     if (!existing().includes(namespace)) await run('ip', ['netns', 'add', namespace]);
     prepare(namespace, !internal);
     await ipBatch(namespace, ['link set dev lo up']);
     if (internal) {
-      await removeLink(namespace);
+      await removeLink(device);
       return { ...gateway, link: null };
     }
     forwardOnHost(ipv6);
-    await nft(null, hostRules(this.#prefix));
-    const link = await chooseLink(namespace, vni, ipv6);
+    await nft(null, hostRules());
+    const link = await chooseLink(device, vni, ipv6);
     await joinLink(namespace, link, ipv6);
     await nft(namespace, gatewayRules());
     return { ...gateway, link };
-  }
-
-  #name(vni: number): string {
-    return `${this.#prefix}${vni}`;
   }
 
   #next<T>(work: () => Promise<T>): Promise<T> {
@@ -134,8 +134,8 @@ function prepare(namespace: string, forwards: boolean): void {
 }
 
 /** Rules of the host. The chain `ports` is filled by host-ports.ts. */
-function hostRules(prefix: string): string[] {
-  const ours = `"${prefix}*"`;
+function hostRules(): string[] {
+  const ours = `"${PREFIX}*"`;
   return [
     `add table ${TABLE}`,
     `add chain ${TABLE} ports`,

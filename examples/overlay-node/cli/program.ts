@@ -1,8 +1,9 @@
 /** The tree of commands. */
 import { Command } from 'commander';
+import { VERSION } from '../daemon/version.ts';
 import { clusterCommands } from './commands/cluster.ts';
 import { containerCommands } from './commands/container.ts';
-import { hostCommands, ownVersion } from './commands/host.ts';
+import { hostCommands } from './commands/host.ts';
 import { lookCommands } from './commands/look.ts';
 import { networkCommands } from './commands/network.ts';
 import { runCommand } from './commands/run.ts';
@@ -14,7 +15,7 @@ export function makeProgram(world: World): Command {
     .description('An overlay network over many hosts, in the words of Docker')
     .option('-H, --host <socket>', 'unix://PATH of the daemon (default: PACKETWEAVE_SOCKET)')
     .option('--json', 'print JSON')
-    .version(ownVersion(), '-v, --version')
+    .version(VERSION, '-v, --version')
     .enablePositionalOptions()
     .exitOverride()
     .hook('preSubcommand', (_, command) => {

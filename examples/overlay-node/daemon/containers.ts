@@ -18,8 +18,8 @@ import type { Attachment, ContainerRecord, Records } from './records.ts';
 
 /** What brings devices, ports and names in line with what control and the records say. */
 export interface Plumbing {
-  /** Resolves when everything is as it should be now. */
-  run(): Promise<void>;
+  /** Resolves when everything is as it should be now. Rejects with what failed of these endpoints. */
+  run(of?: readonly Endpoint[]): Promise<void>;
 }
 
 export interface ContainersParts {
@@ -80,7 +80,7 @@ export class Containers {
     const record = this.#begin(request);
     try {
       await this.#make(record, request);
-      await this.#plumbing.run();
+      await this.#plumbing.run(this.#endpoints(record.id));
       await this.#commands.prepare(this.#record(record.id));
       if (request.detach && record.command.length > 0) {
         await this.#commands.start(this.#record(record.id));
@@ -199,7 +199,7 @@ export class Containers {
       ...(ip !== undefined && { ip }),
       ...(ip6 !== undefined && { ip6 }),
     });
-    await this.#plumbing.run();
+    await this.#plumbing.run(this.#endpoints(id));
     return this.describe(this.#record(id));
   }
 
@@ -248,6 +248,19 @@ export class Containers {
   list(all: boolean): Container[] {
     const records = this.#records.all().filter(({ state }) => all || state !== 'exited');
     return records.sort((a, b) => b.created.localeCompare(a.created)).map((record) => this.describe(record));
+  }
+
+  /** The endpoint by which a container answers whoever is outside: that of its default route. */
+  route(endpoint: Endpoint): Endpoint {
+    const record = this.#records.get(endpoint.container);
+    const main = record === undefined ? undefined : this.#main(record);
+    return this.#control.own().find(({ id }) => id === main?.endpoint) ?? endpoint;
+  }
+
+  #endpoints(id: string): Endpoint[] {
+    const own = new Map(this.#control.own().map((endpoint) => [endpoint.id, endpoint]));
+    const { attachments } = this.#record(id);
+    return attachments.flatMap(({ endpoint }) => own.get(endpoint) ?? []);
   }
 
   describe(record: ContainerRecord): Container {

@@ -1,10 +1,12 @@
 /** What is to be carried here, from what control knows and where things are on this host: pure functions. */
 import { isIP } from 'node:net';
+import type { PublishedConfig } from 'packetweave';
 import type { Interface } from '../attach/attach.ts';
+import { GATEWAY_DEVICE, gatewayNamespace } from '../attach/gateway.ts';
 import { cidr, contains, parseAddress } from '../control/cidr.ts';
 import type { NetworkView } from '../control/control.ts';
 import { macOf } from '../control/ipam.ts';
-import type { Endpoint, Network } from '../control/model.ts';
+import type { Endpoint, Network, NodeState, PublishedPort } from '../control/model.ts';
 import type { DataplaneNetwork, LocalPort, RemoteEndpoint } from './dataplane.ts';
 import { withoutLength } from './names.ts';
 
@@ -18,16 +20,12 @@ export interface Place {
   readonly main: boolean;
 }
 
-/** The namespace of a network's gateway on this host, and the device in it. */
-export const GATEWAY_DEVICE = 'gw';
-export const gatewayNamespace = ({ vni }: Network, node: string): string => `pwg-${node.slice(0, 6)}-${vni}`;
-
 /** What is answered for on every host: the same addresses and the same MAC. */
 export function gatewayPort(network: Network, node: string): LocalPort {
   const addresses = network.subnets.map(({ gateway }) => gateway);
   return {
     device: GATEWAY_DEVICE,
-    namespace: gatewayNamespace(network, node),
+    namespace: gatewayNamespace(network.vni, node),
     id: `gateway ${network.id}`,
     mac: macOf(addresses.find((address) => isIP(address) === 4) ?? '10.0.0.1'),
     addresses,
@@ -65,14 +63,32 @@ export function desiredNetwork(
     vni: network.vni,
     mtu: network.mtu,
     encrypted: network.encrypted,
-    remotes: peers.map(({ address, dataPort, espPort }) => ({
-      address,
-      port: network.encrypted ? espPort : dataPort,
-    })),
+    remotes: remotes(network, peers),
     endpoints,
     ports,
     learning,
   };
+}
+
+/** A host that joined again is, for a moment, there twice. */
+function remotes({ encrypted }: Network, peers: readonly NodeState[]): DataplaneNetwork['remotes'] {
+  const ports = new Map(peers.map((peer) => [peer.address, encrypted ? peer.espPort : peer.dataPort]));
+  return [...ports].map(([address, port]) => ({ address, port }));
+}
+
+/** The published ports as the library takes them: on the overlay it does not matter which address of the host each has,
+ * and of two that differ in that alone the first counts. */
+export function publications(ports: readonly PublishedPort[]): PublishedConfig[] {
+  const overlaps = (a: PublishedConfig, b: PublishedPort) =>
+    a.protocol === b.protocol &&
+    a.published < b.published + b.count &&
+    b.published < a.published + (a.count ?? 1);
+  const kept: PublishedConfig[] = [];
+  for (const one of ports) {
+    const { protocol, published, port, count } = one;
+    if (!kept.some((other) => overlaps(other, one))) kept.push({ protocol, published, port, count });
+  }
+  return kept;
 }
 
 /** How the device of an endpoint is to look in its namespace. */

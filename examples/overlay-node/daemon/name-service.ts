@@ -1,11 +1,11 @@
 /** Names inside of each network, at its gateways. */
 import { performance } from 'node:perf_hooks';
+import { gatewayNamespace } from '../attach/gateway.ts';
 import type { Network } from '../control/model.ts';
 import { Forwarder } from '../dns/forwarder.ts';
 import type { Names } from '../dns/names.ts';
 import { NameServer } from '../dns/server.ts';
 import { systemServers } from '../dns/upstream/server-address.ts';
-import { gatewayNamespace } from './desired.ts';
 import type { NetworkService } from './plumbing.ts';
 
 export interface NameServiceOptions {
@@ -37,7 +37,7 @@ export class NameService implements NetworkService {
   async open(network: Network): Promise<void> {
     const { id, name, internal, subnets } = network;
     await this.#server.listen({
-      namespace: gatewayNamespace(network, this.#node),
+      namespace: gatewayNamespace(network.vni, this.#node),
       addresses: subnets.map(({ gateway }) => gateway),
       network: { id, name, internal, subnets: subnets.map(({ cidr }) => cidr) },
     });

@@ -51,6 +51,9 @@ export const DEFAULTS: DaemonOptions = {
   dnsUpstream: [],
 };
 
+/** Bytes. */
+const LEAST_SECRET = 16;
+
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
 interface Rule {
@@ -132,6 +135,20 @@ export function readConfig(file: string): SomeOptions {
   }
   check(value as SomeOptions, (name) => `config file ${file}: "${name}"`);
   return value as SomeOptions;
+}
+
+/** The secret of a file, without white space around it. Throws a ControlError `INVALID`. */
+export function readSecret(file: string): string {
+  let secret: string;
+  try {
+    secret = readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    throw invalid(`--secret-file ${file}: ${(error as Error).message}`);
+  }
+  if (Buffer.byteLength(secret) >= LEAST_SECRET) return secret;
+  throw invalid(
+    `--secret-file ${file}: expected at least ${LEAST_SECRET} bytes, such as "openssl rand -base64 32" prints`,
+  );
 }
 
 /** Puts together the command line, the config file (see {@link readConfig}) and the defaults; the first that says

@@ -1,7 +1,7 @@
 /**
  * Brings this host in line with what control knows and where containers are: gateways, devices and what is in their
  * namespaces, name servers, ports of the host. One call does everything, and only where something has changed; what
- * fails does not keep the rest from being done, and is told to whoever asked.
+ * fails does not keep the rest from being done, is told to whoever asked for it, and is tried again.
  */
 import { configure, existing } from '../attach/namespace.ts';
 import type { Control, NetworkView } from '../control/control.ts';
@@ -10,6 +10,11 @@ import type { Dataplane, DataplaneNetwork } from './dataplane.ts';
 import { desiredNetwork, gatewayInterface, gatewayPort, interfaceOf, type Place } from './desired.ts';
 import type { Logger } from './log.ts';
 import { Turns } from './turns.ts';
+
+/** Milliseconds until what failed is tried again. */
+const AGAIN = 2000;
+/** In place of an id: what the dataplane carries, which concerns all. */
+const ALL = '';
 
 /** What is done for a network as a whole on this host: its gateway, its name server. */
 export interface NetworkService {
@@ -47,15 +52,25 @@ export class Plumbing {
   readonly #published = new Map<string, string>();
   /** What the dataplane carries. */
   #carried: readonly DataplaneNetwork[] = [];
-  #carriedOf = new Map<string, { readonly view: NetworkView; readonly network: DataplaneNetwork }>();
+  /** What failed at the last turn, by id of the endpoint or network. */
+  #failures = new Map<string, Error>();
+  /** Names of `ip netns` as this turn began. */
+  #namespaces: ReadonlySet<string> = new Set();
+  #again: NodeJS.Timeout | null = null;
+  #stopped = false;
 
   constructor(parts: PlumbingParts) {
     this.#parts = parts;
   }
 
-  /** Resolves when everything is as it should be. Rejects with the first thing that failed, after the rest was done. */
-  run(): Promise<void> {
-    return this.#turns.run();
+  /** Resolves when everything is as it should be now. Rejects with what failed of these endpoints, of their networks, or
+   * of the dataplane as a whole, after the rest was done. */
+  async run(of: readonly Endpoint[] = []): Promise<void> {
+    await this.#turns.run();
+    for (const id of [ALL, ...of.flatMap(({ id, network }) => [network, id])]) {
+      const failure = this.#failures.get(id);
+      if (failure !== undefined) throw failure;
+    }
   }
 
   /** Devices were made anew: they are configured again at the next run. */
@@ -63,46 +78,81 @@ export class Plumbing {
     this.#configured.clear();
   }
 
-  /** Nothing is left of what was opened, but for devices. */
-  async close(): Promise<void> {
+  /** What the dataplane carries. */
+  get carried(): readonly DataplaneNetwork[] {
+    return this.#carried;
+  }
+
+  /** Ends what is under way, and leaves everything as it is. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#again !== null) clearTimeout(this.#again);
     await this.#turns.idle();
-    for (const id of [...this.#published.keys()]) await this.#attempt(() => this.#withdraw(id));
-    for (const network of [...this.#open.values()]) await this.#attempt(() => this.#close(network));
+  }
+
+  /** Takes away all that was opened, but for devices. */
+  async clear(): Promise<void> {
+    await this.stop();
+    for (const id of [...this.#published.keys()]) await this.#attempt(id, () => this.#withdraw(id));
+    for (const network of [...this.#open.values()]) {
+      await this.#attempt(network.id, () => this.#close(network));
+    }
   }
 
   async #work(): Promise<void> {
-    const failures: Error[] = [];
-    const attempt = async (work: () => Promise<void>): Promise<void> => {
-      const error = await this.#attempt(work);
-      if (error !== null) failures.push(error);
-    };
+    if (this.#stopped) return;
+    this.#failures = new Map();
+    this.#namespaces = new Set(existing());
     const views = this.#parts.control.views;
     for (const { network } of views.values()) {
       if (this.#open.has(network.id)) continue;
-      for (const service of this.#parts.networks) await attempt(() => service.prepare(network));
-    }
-    const gone = [...this.#open.values()].filter(({ id }) => !views.has(id));
-    for (const { id } of this.#goneEndpoints(views)) await attempt(() => this.#withdraw(id));
-    await attempt(() => this.#carry(views));
-    for (const network of gone) await attempt(() => this.#close(network));
-    for (const view of views.values()) {
-      await attempt(() => this.#configureNetwork(view));
-      if (!this.#open.has(view.network.id)) await attempt(() => this.#openNetwork(view.network));
-      for (const endpoint of view.endpoints.values()) {
-        if (this.#place(endpoint) !== null) await attempt(() => this.#publish(endpoint, view.network));
+      for (const service of this.#parts.networks) {
+        await this.#attempt(network.id, () => service.prepare(network));
       }
     }
-    if (failures.length > 0) throw failures[0];
+    const gone = [...this.#open.values()].filter(({ id }) => !views.has(id));
+    for (const id of this.#goneEndpoints(views)) await this.#attempt(id, () => this.#withdraw(id));
+    const carried = await this.#attempt(ALL, () => this.#carry(views));
+    for (const network of gone) await this.#attempt(network.id, () => this.#close(network));
+    if (carried) for (const view of views.values()) await this.#follow(view);
+    if (this.#failures.size > 0) this.#tryAgain();
   }
 
-  async #attempt(work: () => Promise<void>): Promise<Error | null> {
+  /** What is done for a network when its devices are there. */
+  async #follow({ network, endpoints }: NetworkView): Promise<void> {
+    const mtu = this.#parts.dataplane.mtu(network.vni);
+    const gateway = gatewayPort(network, this.#parts.control.node.id);
+    await this.#attempt(network.id, async () => {
+      await this.#configure(gateway.id, gateway.namespace, gatewayInterface(network, gateway, mtu));
+      if (!this.#open.has(network.id)) await this.#openNetwork(network);
+    });
+    for (const endpoint of endpoints.values()) {
+      const place = this.#place(endpoint);
+      if (place === null) continue;
+      await this.#attempt(endpoint.id, async () => {
+        await this.#configure(endpoint.id, place.namespace, interfaceOf(endpoint, network, place, mtu));
+        await this.#publish(endpoint, network);
+      });
+    }
+  }
+
+  /** Whether it was done. */
+  async #attempt(id: string, work: () => Promise<void>): Promise<boolean> {
     try {
       await work();
-      return null;
+      return true;
     } catch (error) {
       this.#parts.log.error((error as Error).message);
-      return error as Error;
+      if (!this.#failures.has(id)) this.#failures.set(id, error as Error);
+      return false;
     }
+  }
+
+  #tryAgain(): void {
+    this.#again ??= setTimeout(() => {
+      this.#again = null;
+      void this.#turns.run();
+    }, AGAIN).unref();
   }
 
   /** Where an endpoint is, if it is here and its namespace still there. */
@@ -110,33 +160,18 @@ export class Plumbing {
     if (endpoint.node !== this.#parts.control.node.id) return null;
     const place = this.#parts.place(endpoint);
     if (place === null || place.namespace.includes('/')) return place;
-    return existing().includes(place.namespace) ? place : null;
+    return this.#namespaces.has(place.namespace) ? place : null;
   }
 
   async #carry(views: ReadonlyMap<string, NetworkView>): Promise<void> {
     const { control, dataplane, learning } = this.#parts;
-    const next = new Map<string, { readonly view: NetworkView; readonly network: DataplaneNetwork }>();
-    for (const [id, view] of views) {
-      const place = (endpoint: Endpoint) => this.#place(endpoint);
-      next.set(id, { view, network: desiredNetwork(view, control.node.id, place, learning) });
-    }
-    const networks = [...next.values()].map(({ network }) => network);
+    const place = (endpoint: Endpoint) => this.#place(endpoint);
+    const networks = [...views.values()].map((view) =>
+      desiredNetwork(view, control.node.id, place, learning),
+    );
     if (JSON.stringify(networks) === JSON.stringify(this.#carried)) return;
     await dataplane.apply(networks);
     this.#carried = networks;
-    this.#carriedOf = next;
-  }
-
-  async #configureNetwork({ network, endpoints }: NetworkView): Promise<void> {
-    if (!this.#carriedOf.has(network.id)) return;
-    const mtu = this.#parts.dataplane.mtu(network.vni);
-    const gateway = gatewayPort(network, this.#parts.control.node.id);
-    await this.#configure(gateway.id, gateway.namespace, gatewayInterface(network, gateway, mtu));
-    for (const endpoint of endpoints.values()) {
-      const place = this.#place(endpoint);
-      if (place === null) continue;
-      await this.#configure(endpoint.id, place.namespace, interfaceOf(endpoint, network, place, mtu));
-    }
   }
 
   async #configure(id: string, namespace: string, wanted: Parameters<typeof configure>[1]): Promise<void> {
@@ -170,8 +205,8 @@ export class Plumbing {
     for (const service of this.#parts.endpoints) await service.withdraw(id);
   }
 
-  #goneEndpoints(views: ReadonlyMap<string, NetworkView>): { readonly id: string }[] {
+  #goneEndpoints(views: ReadonlyMap<string, NetworkView>): string[] {
     const known = new Set([...views.values()].flatMap(({ endpoints }) => [...endpoints.keys()]));
-    return [...this.#published.keys()].filter((id) => !known.has(id)).map((id) => ({ id }));
+    return [...this.#published.keys()].filter((id) => !known.has(id));
   }
 }

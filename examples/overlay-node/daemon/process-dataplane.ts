@@ -4,6 +4,7 @@
  */
 import { type EncryptedPeer, Endpoint, Overlay, type OverlayConfig, type PortCounts } from 'packetweave';
 import type { Dataplane, DataplaneLocal, DataplaneNetwork, LocalPort } from './dataplane.ts';
+import { publications } from './desired.ts';
 
 export class ProcessDataplane implements Dataplane {
   readonly #local: DataplaneLocal;
@@ -79,12 +80,12 @@ export class ProcessDataplane implements Dataplane {
     };
   }
 
-  #port({ id, mac, addresses }: LocalPort) {
+  #port({ id, mac, addresses, ports }: LocalPort) {
     let port = this.#hosts.get(id);
     if (port === undefined) {
       port = new Endpoint({ mac, addresses, name: id.slice(0, 12), mtu: 1380 });
       this.#hosts.set(id, port);
     }
-    return { port, mac, addresses };
+    return { port, mac, addresses, published: publications(ports) };
   }
 }

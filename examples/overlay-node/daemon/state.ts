@@ -33,6 +33,16 @@ export class StateFolder {
     return path;
   }
 
+  /** Whether there is such a folder. */
+  async has(name: string): Promise<boolean> {
+    return (await readdir(this.path)).includes(name);
+  }
+
+  /** Removes a folder with all that is in it. */
+  async clear(name: string): Promise<void> {
+    await rm(join(this.path, name), { recursive: true, force: true });
+  }
+
   /** What was written under a name; null where there is nothing. Rejects with `CORRUPT` where it is not JSON. */
   async read<T>(name: string): Promise<T | null> {
     const file = join(this.path, `${name}.json`);

@@ -10,6 +10,7 @@ import {
 } from 'packetweave';
 import { parse } from 'packetweave/codecs/mac';
 import type { Dataplane, DataplaneLocal, DataplaneNetwork, LocalPort } from './dataplane.ts';
+import { publications } from './desired.ts';
 
 export interface WorkerDataplaneEvents {
   readonly log: Log;
@@ -98,7 +99,7 @@ function described(network: DataplaneNetwork): WorkerNetwork {
 }
 
 /** The device stays where this program ends, so that what runs in the namespace keeps its addresses. */
-function describedPort({ device, namespace, id, mac, addresses }: LocalPort): WorkerPort {
+function describedPort({ device, namespace, id, mac, addresses, ports }: LocalPort): WorkerPort {
   const { hi, lo } = parse(mac);
   const bytes = new Uint8Array(6);
   new DataView(bytes.buffer).setUint16(0, hi);
@@ -107,5 +108,6 @@ function describedPort({ device, namespace, id, mac, addresses }: LocalPort): Wo
     port: { kind: 'tap', id, name: device, namespace, mac: bytes, persistent: true },
     mac,
     addresses,
+    published: publications(ports),
   };
 }

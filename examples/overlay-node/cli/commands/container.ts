@@ -104,9 +104,9 @@ async function runInside(
   env: World['env'],
   cwd: string,
 ): Promise<number> {
-  const { execute, inContainer, refusal } = await import('../run.ts');
+  const { execute, refusal } = await import('../run.ts');
   const refused = refusal(argv[0], env, cwd);
-  if (refused === null) return execute(inContainer(container, argv), { env, cwd });
+  if (refused === null) return execute(container, argv, { env, cwd });
   session.complain(new Error(refused.text));
   return refused.code;
 }

@@ -1,5 +1,4 @@
 /** `packetweave up`, `doctor`, `version` and `completion`: what works without a daemon. */
-import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Check, Info } from '../../api/api.ts';
@@ -12,6 +11,7 @@ import {
   readConfig,
   type SomeOptions,
 } from '../../daemon/options.ts';
+import { VERSION } from '../../daemon/version.ts';
 import { type Client, NoDaemonError, socketPath } from '../client.ts';
 import { act, collect, leaf, number, type Session } from '../session.ts';
 import { UsageError, type World } from '../world.ts';
@@ -24,12 +24,6 @@ export function hostCommands(program: Command, world: World): void {
   doctor(program, world);
   version(program, world);
   completion(program, world);
-}
-
-/** The version of this program. */
-export function ownVersion(): string {
-  const require = createRequire(import.meta.url);
-  return (require('packetweave-node/package.json') as { version: string }).version;
 }
 
 interface UpOptions extends Omit<SomeOptions, 'peers'> {
@@ -131,7 +125,7 @@ function version(program: Command, world: World): void {
       .impatient(PATIENCE)
       .get<Info>(['info'])
       .catch(() => null);
-    const all = { client: ownVersion(), daemon: info?.version ?? null, node: process.versions.node };
+    const all = { client: VERSION, daemon: info?.version ?? null, node: process.versions.node };
     session.show(all, () => {
       return `packetweave ${all.client}, daemon ${all.daemon ?? 'does not answer'}, node ${all.node}`;
     });

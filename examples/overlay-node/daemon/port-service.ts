@@ -1,0 +1,51 @@
+/** Published ports on the addresses of this host, for the endpoints of this node. */
+import { HostPorts } from '../attach/host-ports.ts';
+import type { IsFree } from '../attach/ports.ts';
+import type { Endpoint } from '../control/model.ts';
+import type { GatewayService } from './gateway-service.ts';
+import type { Logger } from './log.ts';
+import type { EndpointService } from './plumbing.ts';
+
+export interface PortServiceParts {
+  readonly gateways: GatewayService;
+  /** The endpoint by which a container answers whoever is outside: that of its default route. */
+  readonly route: (endpoint: Endpoint) => Endpoint;
+  readonly log: Logger;
+}
+
+export class PortService implements EndpointService {
+  readonly #parts: PortServiceParts;
+  readonly #ports = new HostPorts();
+
+  constructor(parts: PortServiceParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether a port of this host can be published. */
+  readonly isFree: IsFree = (protocol, address, port) => this.#ports.isFree(protocol, address, port);
+
+  async publish(endpoint: Endpoint): Promise<void> {
+    const { gateways, route, log } = this.#parts;
+    const { id, name, ports } = endpoint;
+    if (ports.length === 0) return;
+    const { network, addresses } = route(endpoint);
+    const gateway = gateways.of(network);
+    if (gateway === null) return;
+    for (const note of await this.#ports.publish(id, { gateway, addresses }, ports)) {
+      log.info({ container: name }, note);
+    }
+  }
+
+  withdraw(endpointId: string): Promise<void> {
+    return this.#ports.withdraw(endpointId);
+  }
+
+  /** Begins with nothing published. */
+  open(): Promise<void> {
+    return this.#ports.open();
+  }
+
+  close(): Promise<void> {
+    return this.#ports.close();
+  }
+}
