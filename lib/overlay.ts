@@ -27,7 +27,13 @@ import { type Context, createContext } from './core/context.ts';
 import { Engine, type RunOptions, type Steppable } from './core/engine.ts';
 import type { Port } from './io/port.ts';
 import { type UdpOptions, UdpPort } from './io/udp.ts';
-import { type CaptureRequest, checkCapture, type OnBytes, type RunningCapture } from './overlay/capture.ts';
+import {
+  type CaptureRequest,
+  checkCapture,
+  type OnBytes,
+  portsOf,
+  type RunningCapture,
+} from './overlay/capture.ts';
 import { compile, type EspParts } from './overlay/compile.ts';
 import { check, type OverlayConfig, type Wanted, type WantedLocal } from './overlay/config.ts';
 import { type DropTraceOptions, describer, type OnDrops, type RunningTrace } from './overlay/drop-trace.ts';
@@ -82,6 +88,7 @@ export interface EncryptedPeer {
 
 /** What one port has carried. */
 export interface PortCounts {
+  /** What the description calls it: in a worker its `id` or name, else its name. */
   readonly name: string;
   /** The network's VNI, or null for the underlay. */
   readonly vni: number | null;
@@ -224,10 +231,10 @@ export class Overlay implements Steppable {
   #checkThere({ what }: CaptureRequest, nameOf: (port: Port) => string): void {
     if (what === 'underlay') return;
     if ('network' in what) this.mtu(what.network);
-    else if (
-      !this.#wanted.networks.some(({ ports }) => ports.some(({ port }) => nameOf(port) === what.port))
-    ) {
-      throw new RangeError(`no port is called "${what.port}"`);
+    else {
+      const known = this.#wanted.networks.flatMap(({ ports }) => ports.map(({ port }) => nameOf(port)));
+      const unknown = portsOf(what).find((name) => !known.includes(name));
+      if (unknown !== undefined) throw new RangeError(`no port is called "${unknown}"`);
     }
   }
 
@@ -264,8 +271,8 @@ export class Overlay implements Steppable {
     }));
   }
 
-  /** What every port has carried, the underlays first. */
-  ports(): PortCounts[] {
+  /** What every port has carried, the underlays first. `nameOf` says what ports are called, where that is not their name. */
+  ports(nameOf: (port: Port) => string = (port) => port.name): PortCounts[] {
     const row = (name: string, vni: number | null, { stats }: Port): PortCounts => ({
       name,
       vni,
@@ -276,7 +283,7 @@ export class Overlay implements Steppable {
       dropped: stats.dropped,
     });
     const local = this.#wanted.networks.flatMap(({ vni, ports }) =>
-      ports.map(({ port }) => row(port.name, vni, port)),
+      ports.map(({ port }) => row(nameOf(port), vni, port)),
     );
     const esp = [
       ...(this.#espUnderlay === null ? [] : [row('esp-underlay', null, this.#espUnderlay)]),

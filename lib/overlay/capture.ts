@@ -19,10 +19,16 @@ import { show } from './values.ts';
 /** What is to be captured, and how much. */
 export interface CaptureRequest {
   /**
-   * What goes to other hosts and comes from there; or what the local ports of a network, or one of them, give and take.
-   * A port is known by what the description calls it: in a worker its `id` or name, else its name.
+   * What goes to other hosts and comes from there; or what the local ports of a network, or one or some of all, give and
+   * take. A port is known by what the description calls it: in a worker its `id` or name, else its name.
    */
-  readonly what: 'underlay' | { readonly network: number } | { readonly port: string };
+  readonly what:
+    | 'underlay'
+    | { readonly network: number }
+    | { readonly port: string }
+    | { readonly ports: readonly string[] };
+  /** What local ports are called in the capture, by what they are known as. Default: the same. */
+  readonly names?: Readonly<Record<string, string>>;
   /** On the underlay: whether in place of ESP the VXLAN packets that it carries are shown, in clear. Default false. */
   readonly decrypt?: boolean;
   /** Bytes of each packet to keep, made-up headers included, 128..262144, the default. */
@@ -106,11 +112,15 @@ export class OverlayCapture implements RunningCapture {
 
   /** Who sees a local port. */
   port(vni: number, port: Port): readonly Watcher[] {
-    const { what } = this.#request;
+    const { what, names = {} } = this.#request;
     if (what === 'underlay') return NOBODY;
-    const name = this.#parts.nameOf(port);
-    if ('network' in what ? what.network !== vni : what.port !== name) return NOBODY;
-    return this.#point(port, () => this.#parts.nameOf(port), port.medium, null);
+    const known = this.#parts.nameOf(port);
+    if ('network' in what ? what.network !== vni : !portsOf(what).includes(known)) return NOBODY;
+    const name = () => {
+      const now = this.#parts.nameOf(port);
+      return Object.hasOwn(names, now) ? names[now] : now;
+    };
+    return this.#point(port, name, port.medium, null);
   }
 
   /** Who sees an underlay. */
@@ -226,14 +236,23 @@ function outerOf(peers: VtepTable | undefined, local: WantedLocal, port: number,
   return peers === undefined ? null : new Outer(peers, { address: local.address, port }, theirs);
 }
 
+/** The local ports that are asked for by what they are known as. */
+export function portsOf(what: { readonly port: string } | { readonly ports: readonly string[] }) {
+  return 'ports' in what ? what.ports : [what.port];
+}
+
 /** Throws a TypeError or RangeError that names what is wrong with a request. */
-export function checkCapture({ what, decrypt, snaplen, limit }: CaptureRequest): void {
-  const { network, port } = (typeof what === 'object' && what !== null ? what : {}) as Record<
+export function checkCapture({ what, names, decrypt, snaplen, limit }: CaptureRequest): void {
+  const { network, port, ports } = (typeof what === 'object' && what !== null ? what : {}) as Record<
     string,
     unknown
   >;
-  if (what !== 'underlay' && typeof port !== 'string' && typeof network !== 'number') {
-    throw new TypeError(`"what" expected "underlay", a network or a port, got ${show(what)}`);
+  const named = Array.isArray(ports) && ports.length > 0 && ports.every((name) => typeof name === 'string');
+  if (what !== 'underlay' && typeof port !== 'string' && typeof network !== 'number' && !named) {
+    throw new TypeError(`"what" expected "underlay", a network or ports, got ${show(what)}`);
+  }
+  if (names !== undefined && (typeof names !== 'object' || names === null)) {
+    throw new TypeError(`"names" expected an object, got ${show(names)}`);
   }
   if (decrypt !== undefined && typeof decrypt !== 'boolean') {
     throw new TypeError(`"decrypt" expected a boolean, got ${show(decrypt)}`);

@@ -116,7 +116,7 @@ class Thread implements Requests {
   }
 
   async ports() {
-    return this.#overlay!.ports();
+    return this.#overlay!.ports((port) => this.#ports.idOf(port));
   }
 
   async encryptedPeers() {

@@ -107,6 +107,18 @@ t.test('a network, a port, the underlay', async (t) => {
   t.same(before.includes('watch'), false);
 });
 
+t.test('some ports, by other names', async (t) => {
+  const { world, a, ends, ping } = await plain();
+  const request = { what: { ports: ['end2', 'end4'] }, names: { end2: 'web', toString: 'nobody' } };
+  const { running, read } = await capture(a, request);
+  await ping();
+  ends[2].sendFrame(fromHex(FRAME));
+  world.run(10);
+  await running.stop();
+  t.same(new Set(read().map((line) => line.split(' ')[0])), new Set(['web', 'end4']));
+  await world.end();
+});
+
 t.test('nothing is left in the graph of who does not watch any more', async (t) => {
   const { world, a } = await plain();
   const before = a.engine.graph.names;
@@ -142,6 +154,9 @@ t.test('limits, and what makes no sense', async (t) => {
     );
   await refuse({ what: { network: 44 } }, /^no network has the VNI 44$/);
   await refuse({ what: { port: 'nope' } }, /^no port is called "nope"$/);
+  await refuse({ what: { ports: ['end2', 'nope'] } }, /^no port is called "nope"$/);
+  await refuse({ what: { ports: [] } }, /^"what" expected .* a network or ports/);
+  await refuse({ what: 'underlay', names: 'end2' }, /^"names" expected an object, got "end2"$/);
   await refuse({ what: 'all' }, /^"what" expected .* got "all"$/);
   await refuse({ what: 'underlay', snaplen: 7 }, /^"snaplen" expected an integer 128..262144, got 7$/);
   await refuse({ what: 'underlay', limit: { packets: 0 } }, /^"limit.packets" expected an integer 1/);

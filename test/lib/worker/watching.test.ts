@@ -67,6 +67,7 @@ t.test('captures', async (t) => {
   while (node.counters()['42.reader']['rx.packets'] < 20 * FRAMES) {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+  t.match(await node.ports(), [{ name: 'underlay' }, { name: 'the reader', rxPackets: 20 * FRAMES }]);
   const counts = await all.stop();
   t.match(counts, { why: 'stopped', packets: 20 * FRAMES, dropped: 0 });
   const bytes = Buffer.concat(parts);
