@@ -1,5 +1,15 @@
 /** What carries the frames of this node, as the daemon sees it: an overlay in a thread of its own, or one in this thread. */
-import type { EncryptedPeer, KeyChannel, PortCounts } from 'packetweave';
+import type {
+  CaptureRequest,
+  DropTraceOptions,
+  EncryptedPeer,
+  KeyChannel,
+  OnBytes,
+  OnDrops,
+  PortCounts,
+  RunningCapture,
+  RunningTrace,
+} from 'packetweave';
 import type { PublishedPort } from '../control/model.ts';
 
 /** A local port of a network. */
@@ -50,7 +60,13 @@ export interface Dataplane {
   mtu(vni: number): number;
   counters(): Record<string, Record<string, number>>;
   drops(): Record<string, number>;
+  /** What every port has carried; local ones are called by their `id`. */
   ports(): Promise<PortCounts[]>;
   encryptedPeers(): Promise<EncryptedPeer[]>;
+  /** Hands out what comes by somewhere as pcapng; local ports are known by their `id`. Rejects with a RangeError where
+   * there is no such network or port. */
+  capture(request: CaptureRequest, onBytes: OnBytes): Promise<RunningCapture>;
+  /** Tells what is dropped, in words. */
+  trace(onDrops: OnDrops, options?: DropTraceOptions): Promise<RunningTrace>;
   stop(): Promise<void>;
 }

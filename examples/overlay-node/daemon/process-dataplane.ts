@@ -2,7 +2,19 @@
  * A dataplane in this thread, without privilege: behind each endpoint is a very small host of the library (ARP, ping, UDP)
  * in place of a network namespace. For demonstrations, simulations and tests; the tunnels are real UDP.
  */
-import { type EncryptedPeer, Endpoint, Overlay, type OverlayConfig, type PortCounts } from 'packetweave';
+import {
+  type CaptureRequest,
+  type DropTraceOptions,
+  type EncryptedPeer,
+  Endpoint,
+  type OnBytes,
+  type OnDrops,
+  Overlay,
+  type OverlayConfig,
+  type PortCounts,
+  type RunningCapture,
+  type RunningTrace,
+} from 'packetweave';
 import type { Dataplane, DataplaneLocal, DataplaneNetwork, LocalPort } from './dataplane.ts';
 import { publications } from './desired.ts';
 
@@ -54,6 +66,14 @@ export class ProcessDataplane implements Dataplane {
     return this.#overlay.encryptedPeers();
   }
 
+  capture(request: CaptureRequest, onBytes: OnBytes): Promise<RunningCapture> {
+    return this.#overlay.capture(request, onBytes);
+  }
+
+  trace(onDrops: OnDrops, options?: DropTraceOptions): Promise<RunningTrace> {
+    return this.#overlay.trace(onDrops, options);
+  }
+
   stop(): Promise<void> {
     return this.#overlay.stop();
   }
@@ -83,7 +103,7 @@ export class ProcessDataplane implements Dataplane {
   #port({ id, mac, addresses, ports }: LocalPort) {
     let port = this.#hosts.get(id);
     if (port === undefined) {
-      port = new Endpoint({ mac, addresses, name: id.slice(0, 12), mtu: 1380 });
+      port = new Endpoint({ mac, addresses, name: id, mtu: 1380 });
       this.#hosts.set(id, port);
     }
     return { port, mac, addresses, published: publications(ports) };

@@ -1,9 +1,15 @@
 /** The dataplane of a node on Linux: an overlay in a thread of its own, with a TAP device for each endpoint. */
 import {
+  type CaptureRequest,
+  type DropTraceOptions,
   type EncryptedPeer,
   type Log,
+  type OnBytes,
+  type OnDrops,
   OverlayWorker,
   type PortCounts,
+  type RunningCapture,
+  type RunningTrace,
   type WorkerConfig,
   type WorkerNetwork,
   type WorkerPort,
@@ -62,6 +68,14 @@ export class WorkerDataplane implements Dataplane {
 
   encryptedPeers(): Promise<EncryptedPeer[]> {
     return this.#worker.encryptedPeers();
+  }
+
+  capture(request: CaptureRequest, onBytes: OnBytes): Promise<RunningCapture> {
+    return this.#worker.capture(request, onBytes);
+  }
+
+  trace(onDrops: OnDrops, options?: DropTraceOptions): Promise<RunningTrace> {
+    return this.#worker.trace(onDrops, options);
   }
 
   stop(): Promise<void> {
