@@ -19,7 +19,7 @@ import {
 } from './cidr.ts';
 import { ControlError } from './errors.ts';
 import type { Network, Subnet } from './model.ts';
-import { MAX_VNI } from './network-options.ts';
+import { MAX_VNI, mayOverlap } from './network-options.ts';
 import type { WantedNetwork } from './requests.ts';
 import { plainSubnet } from './subnets.ts';
 
@@ -36,13 +36,14 @@ export function place(
   cursor: number,
 ): { readonly vni: number; readonly subnets: readonly Subnet[] } {
   const used = others.flatMap(({ subnets }) => subnets.map((subnet) => cidr(subnet.cidr)));
-  for (const subnet of wanted.subnets) {
+  for (const subnet of mayOverlap(wanted.options) ? [] : wanted.subnets) {
     if (!used.some((other) => overlap(other, cidr(subnet.cidr)))) continue;
     const whose = others.find((other) =>
       other.subnets.some((one) => overlap(cidr(one.cidr), cidr(subnet.cidr))),
     );
     const text = `Pool overlaps with other one on this address space: ${subnet.cidr} and network ${whose!.name}`;
-    throw new ControlError('CONFLICT', text);
+    const advice = 'choose another, or give --opt overlap if nothing is to be on both';
+    throw new ControlError('CONFLICT', `${text}: ${advice}`);
   }
   const has = (family: 4 | 6) => wanted.subnets.some((subnet) => cidr(subnet.cidr).family === family);
   const own = wanted.subnets.map((subnet) => cidr(subnet.cidr));

@@ -5,7 +5,7 @@ import { ControlError } from './errors.ts';
 export const MAX_VNI = 0xff_ffff;
 const UNDERLAY_MTU = 'com.docker.network.driver.mtu';
 const VNI_LIST = 'com.docker.network.driver.overlay.vxlanid_list';
-const KNOWN = ['encrypted', 'mtu', 'vni', UNDERLAY_MTU, VNI_LIST];
+const KNOWN = ['encrypted', 'mtu', 'vni', 'overlap', UNDERLAY_MTU, VNI_LIST];
 
 /** Bytes around an inner IP packet: outer IPv4 and UDP, VXLAN, inner Ethernet. */
 const VXLAN = 20 + 8 + 8 + 14;
@@ -23,8 +23,17 @@ export function checkOptions(options: Readonly<Record<string, string>>, ipv6: bo
     throw new ControlError('INVALID', `unknown option "${name}": known are ${KNOWN.join(', ')}`);
   }
   // Docker asks only whether the option is there; who writes "false" means it.
-  const encrypted = options.encrypted !== undefined && options.encrypted !== 'false';
+  const encrypted = isOn(options.encrypted);
   return { encrypted, mtu: checkMtu(options, encrypted, ipv6), vni: checkVni(options) };
+}
+
+/** Whether the subnets of a network may be those of others, too. No container can be on both. */
+export function mayOverlap(options: Readonly<Record<string, string>>): boolean {
+  return isOn(options.overlap);
+}
+
+function isOn(option: string | undefined): boolean {
+  return option !== undefined && option !== 'false';
 }
 
 /**

@@ -34,7 +34,9 @@ t.test('defaults are those of Docker', async (t) => {
 t.test('what clashes', async (t) => {
   const others = [made('a', 4097, '10.0.0.0/16')];
   const pool = checkNetworkRequest({ name: 'n', subnets: ['10.0.7.0/24'] });
-  t.throws(() => place(pool, others, 0), { code: 'CONFLICT', message: /Pool overlaps .* network a$/ });
+  t.throws(() => place(pool, others, 0), { code: 'CONFLICT', message: /Pool overlaps .* network a: / });
+  const apart = checkNetworkRequest({ name: 'n', subnets: ['10.0.7.0/24'], options: { overlap: '' } });
+  t.match(place(apart, others, 0), { subnets: [{ cidr: '10.0.7.0/24' }] }, 'unless it is asked for');
   const vni = checkNetworkRequest({ name: 'n', options: { vni: '4097' } });
   t.throws(() => place(vni, others, 0), { code: 'CONFLICT', message: 'VNI 4097 is in use by network a' });
   t.throws(() => nextPool([cidr('10.0.0.0/8')]), { code: 'FULL', message: /give one with --subnet/ });
