@@ -120,7 +120,11 @@ export async function serveMetrics(daemon: Daemon, at: string): Promise<FastifyI
 
 function made(): FastifyInstance {
   // What streams ends with the connection: nobody waits for it when the daemon stops.
-  const server = Fastify({ forceCloseConnections: true, bodyLimit: 1 << 20, maxParamLength: 512 });
+  const server = Fastify({
+    forceCloseConnections: true,
+    bodyLimit: 1 << 20,
+    routerOptions: { maxParamLength: 512 },
+  });
   server.setErrorHandler((error: Error & { statusCode?: number }, _, reply) => {
     const code = error instanceof ControlError ? error.code : codeOf(error);
     const status = error instanceof ControlError ? STATUS[error.code] : (error.statusCode ?? statusOf(code));

@@ -8,9 +8,10 @@ import { startTimeOf } from '../attach/detached.ts';
 import { attachNamespace, detachNamespace, removeDevice } from '../attach/foreign.ts';
 import { makeNamespace, namespaceName, removeNamespace } from '../attach/namespace.ts';
 import { choosePorts, type IsFree, parsePort } from '../attach/ports.ts';
+import { cidr, overlap } from '../control/cidr.ts';
 import type { Control } from '../control/control.ts';
 import { ControlError } from '../control/errors.ts';
-import type { Endpoint } from '../control/model.ts';
+import type { Endpoint, Network } from '../control/model.ts';
 import type { Commands } from './commands.ts';
 import type { Place } from './desired.ts';
 import type { Logger } from './log.ts';
@@ -178,12 +179,28 @@ export class Containers {
     if (attachments.some((attachment) => attachment.network === network.id)) {
       throw new ControlError('CONFLICT', `container ${name} is already attached to network ${network.name}`);
     }
+    this.#checkApart(name, network, attachments);
     const ports = await choosePorts(publish.map(parsePort), this.#isFree);
     const endpoint = await this.#control.attach({ ...request, container: id, name, hostname, labels, ports });
     const device = freeDevice(attachments);
     const attachment = { network: network.id, endpoint: endpoint.id, device, publish };
     const record = this.#record(id);
     await this.#records.put({ ...record, attachments: [...record.attachments, attachment] });
+  }
+
+  /** A namespace has one route to a subnet. */
+  #checkApart(name: string, network: Network, attachments: readonly Attachment[]): void {
+    for (const attachment of attachments) {
+      const other = this.#control.views.get(attachment.network)?.network;
+      const subnet = other?.subnets.find((one) =>
+        network.subnets.some((own) => overlap(cidr(own.cidr), cidr(one.cidr))),
+      );
+      if (subnet === undefined) continue;
+      throw new ControlError(
+        'CONFLICT',
+        `container ${name} is on network ${other!.name}, whose subnet ${subnet.cidr} network ${network.name} has, too`,
+      );
+    }
   }
 
   async connect(network: string, request: ConnectRequest): Promise<Container> {

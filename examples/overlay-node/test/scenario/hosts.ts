@@ -94,7 +94,7 @@ export class Host {
     if (daemon === null || daemon.exitCode !== null || daemon.signalCode !== null) return;
     const exited = new Promise((resolve) => daemon.once('exit', resolve));
     daemon.kill(signal);
-    await Promise.race([exited, pause(15_000)]);
+    await Promise.race([exited, pause(15_000, undefined, { ref: false })]);
     if (daemon.exitCode === null && daemon.signalCode === null) daemon.kill('SIGKILL');
   }
 
@@ -167,6 +167,12 @@ export class Hosts {
     });
   }
 
+  /** Namespaces that the daemons of these hosts made, and that are there. */
+  namespaces(): string[] {
+    const made = netns().filter((name) => !this.#before.includes(name) && /^pwg?-/.test(name));
+    return made.filter((name) => this.#owns(name));
+  }
+
   /** A cluster of all hosts: the first carries the store. Answers the line that joins. */
   async cluster(...options: readonly string[]): Promise<string> {
     await Promise.all(this.all.map((host) => host.up(...options)));
@@ -178,8 +184,7 @@ export class Hosts {
   async #end(): Promise<void> {
     await Promise.all(this.all.map((host) => host.down('SIGKILL')));
     // What the daemons made outlives them on purpose.
-    for (const name of netns().filter((name) => !this.#before.includes(name))) {
-      if (!/^pwg?-/.test(name) || !this.#owns(name)) continue;
+    for (const name of this.namespaces()) {
       const pids = spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' }).stdout ?? '';
       for (const pid of pids.split('\n').filter(Boolean)) kill(Number(pid));
       spawnSync('ip', ['netns', 'del', name]);
@@ -212,6 +217,12 @@ function kill(pid: number): void {
   } catch {
     // it has ended meanwhile
   }
+}
+
+/** A command that serves HTTP and answers everything with a text. */
+export function httpServer(port: number, text: string): string[] {
+  const script = `require('http').createServer((_, to) => to.end(${JSON.stringify(`${text}\n`)})).listen(${port})`;
+  return [process.execPath, '-e', script];
 }
 
 /** Waits until something is so; false where it is not within ten seconds. */
