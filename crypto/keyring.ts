@@ -12,8 +12,9 @@
  * Make before break: whoever announces an epoch can receive on it already, so a peer's newest epoch may be
  * sent to at once. Of our own epochs the newest is taken that the peer is known to know: because a packet came
  * that was sealed with it, because an in-band message said so, or because it has been published for the grace
- * time. The previous epoch keeps receiving for a whole period. When it ends, its private key and everything
- * derived with it are wiped: what was recorded before cannot be read any more, whoever takes the machine.
+ * time. Where it knows none, it is the oldest that is published: a node that begins sends at once. The previous
+ * epoch keeps receiving for a whole period. When it ends, its private key and everything derived with it are
+ * wiped: what was recorded before cannot be read any more, whoever takes the machine.
  *
  * If what was announced is not published, because the store is away, nothing is replaced, and traffic goes on.
  * The clock is an argument and any monotonic or wall clock will do: no key and no epoch's number depends on

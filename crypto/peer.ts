@@ -59,12 +59,14 @@ export class Peer {
     }
   }
 
-  /** The association to send with: the newest of ours that it knows, with the newest of its own. */
+  /** The association to send with: the newest of ours that it knows, with the newest of its own. Where it knows none as
+   * yet it is the oldest that is published: what comes before it has read that is lost, as all would be that waited. */
   choose(epochs: readonly Epoch[]): Association | null {
     const [theirs] = this.live;
     if (theirs === undefined) return null;
-    for (const epoch of epochs) {
-      if (epoch.number > this.knows && (this.evidence || !epoch.graced)) continue;
+    const known = epochs.filter(({ number, graced }) => number <= this.knows || (!this.evidence && graced));
+    const published = this.evidence ? [] : epochs.filter((epoch) => epoch.published).reverse();
+    for (const epoch of [...known, ...published]) {
       const association = epoch.association(theirs);
       if (association !== null) return association;
     }

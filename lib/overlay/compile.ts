@@ -315,10 +315,10 @@ class Compiler {
     if (publishers.length > 0) inFront('nat', NatOut, { ports: publishers, flows: intent.flows });
     const guarded = network.ports
       .filter(({ macs }) => macs.length > 0)
-      .map(({ port, macs, addresses }) => ({
+      .map(({ port, macs, addresses, router }) => ({
         place: intent.place(port),
         macs,
-        ...(addresses.length > 0 && { addresses }),
+        ...(addresses.length > 0 && !router && { addresses }),
       }));
     if (guarded.length > 0) inFront('guard', Guard, { ports: guarded });
     return first;

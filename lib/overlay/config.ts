@@ -112,6 +112,8 @@ export interface PortConfig {
   readonly mac?: string | readonly string[];
   /** The only IP addresses it may send from; answered for it. Needs `mac`. Default: any. */
   readonly addresses?: readonly string[];
+  /** It forwards for others: it may send from any IP address, though it answers for its own alone. Default false. */
+  readonly router?: boolean;
   /** Ports by which others reach its own, at its `addresses`, which it needs. Its own stay reachable. Default: none. */
   readonly published?: readonly PublishedConfig[];
   readonly limits?: {
@@ -189,6 +191,7 @@ export interface WantedPort {
   readonly port: Port;
   readonly macs: readonly mac.Mac[];
   readonly addresses: readonly ip.Ip[];
+  readonly router: boolean;
   readonly published: readonly Publication[];
   readonly maxMacs: number | null;
   readonly floodPerSecond: number | null;
@@ -422,7 +425,7 @@ function checkRemote(
 }
 
 function checkPort(path: string, config: PortConfig): WantedPort {
-  object(path, config, ['port', 'mac', 'addresses', 'published', 'limits']);
+  object(path, config, ['port', 'mac', 'addresses', 'router', 'published', 'limits']);
   if (typeof config.port?.receive !== 'function')
     throw new TypeError(`"${path}.port" expected a Port, got none`);
   if (config.port.medium !== ETHERNET) {
@@ -453,6 +456,7 @@ function checkPort(path: string, config: PortConfig): WantedPort {
     port: config.port,
     macs: macs.map((text, i) => aMac(Array.isArray(config.mac) ? `${path}.mac[${i}]` : `${path}.mac`, text)),
     addresses: addresses.map((text, i) => anIp(`${path}.addresses[${i}]`, text)),
+    router: flag(`${path}.router`, config.router, false),
     published,
     maxMacs: maxMacs === undefined ? null : integer(`${path}.limits.macs`, maxMacs, 1, 2 ** 24),
     floodPerSecond: rate,

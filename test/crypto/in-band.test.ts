@@ -312,7 +312,7 @@ t.test(
     }
     t.equal(lost, 0, `of ${sent}`);
     t.ok(
-      hosts.every(({ ring }) => ring.epoch > 30),
+      hosts.every(({ ring }) => ring.epoch > 20),
       `${hosts.map(({ ring }) => ring.epoch).join(' and ')} epochs`,
     );
     for (const host of hosts) host.close();

@@ -39,6 +39,9 @@ const TABLES = `${CORE}|lib/tables/`;
 /** What ports are is known to whoever speaks with them; which there are is not. */
 const PORT = 'lib/io/port\\.ts$';
 
+const NODE = 'examples/overlay-node/';
+const PACKAGES = '[^./]*:|(?!codecs/|crypto/|lib/|bench/|test/|examples/)[^/]';
+
 /** The first layer whose `files` match is the file's. */
 const LAYERS: readonly Layer[] = [
   { files: /^codecs\/layout\.ts$/, values: /^(codecs\/|buffer-layout$)/ },
@@ -51,6 +54,14 @@ const LAYERS: readonly Layer[] = [
   { files: /^lib\/elements\//, values: new RegExp(`^(${TABLES}|lib/elements/|${PORT})`) },
   { files: /^lib\/io\//, values: new RegExp(`^(${TABLES}|lib/io/|node:)`), types: /^(koffi|cap)$/ },
   { files: /^lib\//, values: new RegExp(`^(${TABLES}|lib/|node:)`) },
+  // Its tests stand above everything.
+  { files: /^examples\/overlay-node\/test\//, values: /./ },
+  // Of the node, control knows nothing of this host, and what is on this host nothing of the daemon.
+  { files: /^examples\/overlay-node\/control\//, values: new RegExp(`^(${NODE}control/|${PACKAGES})`) },
+  {
+    files: /^examples\/overlay-node\/(attach|dns|api)\//,
+    values: new RegExp(`^(${NODE}(attach|dns|api|control)/|${PACKAGES})`),
+  },
   // Other packages too, but of this one nothing by path.
   { files: /^examples\//, values: /^(examples\/|[^./]*:|(?!codecs\/|crypto\/|lib\/|bench\/|test\/)[^/])/ },
 ];

@@ -144,6 +144,27 @@ t.test('static entries, suppression and no flooding', async (t) => {
   t.equal(await world.end(), 0);
 });
 
+t.test('a router sends for others, and answers for itself alone', async (t) => {
+  for (const router of [false, true]) {
+    const world = new World();
+    const [host, gateway] = [endpoint(2), endpoint(3)];
+    const one = await world.host(A, [
+      {
+        vni: 1,
+        ports: [
+          { port: host, ...identity(2) },
+          // What it sends, it sends from addresses that are not its own.
+          { port: gateway, mac: identity(3).mac, addresses: ['10.0.0.1'], router },
+        ],
+      },
+    ]);
+    t.equal((await world.until(gateway.ping('10.0.0.2'))) !== null, router);
+    t.equal(one.drops()['spoofed-address'] > 0, !router);
+    t.ok(await world.until(host.resolve('10.0.0.1')), 'its own address is answered for');
+    t.equal(await world.end(), 0);
+  }
+});
+
 t.test('a port sends only from what it declared', async (t) => {
   const world = new World();
   const [honest, liar] = [endpoint(2), endpoint(3)];

@@ -9,6 +9,7 @@
 import { isIPv6 } from 'node:net';
 import type { Protocol, PublishedPort } from '../control/model.ts';
 import type { Gateway } from './gateway.ts';
+import { existing } from './namespace.ts';
 import { type Reservation, type ReservedPort, reserve } from './reservation.ts';
 import { chain, type Redirection, redirections } from './rules.ts';
 import { nft } from './system.ts';
@@ -153,6 +154,10 @@ export class HostPorts {
     const all = [...this.#entries.values()].flatMap(({ published }) => published);
     for (const { gateway } of all) this.#gateways.add(gateway);
     for (const gateway of this.#gateways) {
+      if (!existing().includes(gateway)) {
+        this.#gateways.delete(gateway);
+        continue;
+      }
       const inner = all.filter((one) => one.gateway === gateway).map((one) => one.inner);
       await nft(gateway, chain('ports', null, redirections(inner)));
     }

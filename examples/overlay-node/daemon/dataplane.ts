@@ -23,6 +23,8 @@ export interface LocalPort {
   readonly mac: string;
   /** Without prefix length. */
   readonly addresses: readonly string[];
+  /** Whether it forwards what others send. */
+  readonly router: boolean;
   readonly ports: readonly PublishedPort[];
 }
 

@@ -29,6 +29,7 @@ export function gatewayPort(network: Network, node: string): LocalPort {
     id: `gateway ${network.id}`,
     mac: macOf(addresses.find((address) => isIP(address) === 4) ?? '10.0.0.1'),
     addresses,
+    router: !network.internal,
     ports: [],
   };
 }
@@ -56,7 +57,7 @@ export function desiredNetwork(
     const at = endpoint.node === node ? place(endpoint) : null;
     if (at !== null) {
       const { device, namespace } = at;
-      ports.push({ id, mac, addresses, ports: published, device, namespace });
+      ports.push({ id, mac, addresses, router: false, ports: published, device, namespace });
     } else if (remote !== undefined) endpoints.push({ mac, remote, addresses });
   }
   return {

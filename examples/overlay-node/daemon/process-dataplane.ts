@@ -100,12 +100,12 @@ export class ProcessDataplane implements Dataplane {
     };
   }
 
-  #port({ id, mac, addresses, ports }: LocalPort) {
+  #port({ id, mac, addresses, router, ports }: LocalPort) {
     let port = this.#hosts.get(id);
     if (port === undefined) {
       port = new Endpoint({ mac, addresses, name: id, mtu: 1380 });
       this.#hosts.set(id, port);
     }
-    return { port, mac, addresses, published: publications(ports) };
+    return { port, mac, addresses, router, published: publications(ports) };
   }
 }

@@ -113,7 +113,7 @@ function described(network: DataplaneNetwork): WorkerNetwork {
 }
 
 /** The device stays where this program ends, so that what runs in the namespace keeps its addresses. */
-function describedPort({ device, namespace, id, mac, addresses, ports }: LocalPort): WorkerPort {
+function describedPort({ device, namespace, id, mac, addresses, router, ports }: LocalPort): WorkerPort {
   const { hi, lo } = parse(mac);
   const bytes = new Uint8Array(6);
   new DataView(bytes.buffer).setUint16(0, hi);
@@ -122,6 +122,7 @@ function describedPort({ device, namespace, id, mac, addresses, ports }: LocalPo
     port: { kind: 'tap', id, name: device, namespace, mac: bytes, persistent: true },
     mac,
     addresses,
+    router,
     published: publications(ports),
   };
 }
