@@ -1,5 +1,7 @@
 /** Addresses of stores as people write them. */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
 import { ControlError } from '../errors.ts';
 import { EtcdStore } from './etcd.ts';
 import type { Address, TlsMaterial } from './etcd-http.ts';
@@ -112,13 +114,18 @@ function parseFiles(query: string): { [file in TlsFile]?: string } {
 
 function readFiles(files: { readonly [file in TlsFile]?: string }): TlsMaterial {
   const material: { [file in TlsFile]?: Buffer } = {};
-  for (const [name, path] of Object.entries(files) as [TlsFile, string][]) {
-    try {
+  let reading = '';
+  try {
+    for (const [name, path] of Object.entries(files) as [TlsFile, string][]) {
+      reading = `${name}=${path}`;
       material[name] = readFileSync(path);
-    } catch (error) {
-      const hint = 'give a PEM file that this process can read';
-      throw new ControlError('INVALID', `the ${name} of the store: ${(error as Error).message}; ${hint}`);
+      // A file without a certificate would be taken for no authority at all.
+      if (name !== 'key') new X509Certificate(material[name]);
     }
+    createSecureContext(material);
+  } catch (error) {
+    const hint = 'give PEM files that this process can read, and the key of this certificate';
+    throw new ControlError('INVALID', `the store's ${reading}: ${(error as Error).message}; ${hint}`);
   }
   return material;
 }

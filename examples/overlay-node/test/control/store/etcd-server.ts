@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { has } from '../../../../../test/gen/skip.ts';
+import { EtcdStore, type EtcdStoreOptions } from '../../../control/store/etcd.ts';
 import type { Address } from '../../../control/store/etcd-http.ts';
 
 /** Why no etcd can be run here, or null where it can. */
@@ -163,5 +164,24 @@ export class Wire {
   /** What is sent is lost, and nobody is told. */
   silence(): void {
     this.#silent = true;
+  }
+}
+
+/** A store that is closed with the test. */
+export function open(t: Test, addresses: Address[], options: Partial<EtcdStoreOptions> = {}): EtcdStore {
+  const store = new EtcdStore({ addresses, ...options });
+  t.teardown(() => store.close());
+  return store;
+}
+
+/** Calls until it does not reject with `AWAY`; how often it did. */
+export async function insist(call: () => Promise<unknown>): Promise<number> {
+  for (let n = 0; ; n++) {
+    try {
+      await call();
+      return n;
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'AWAY') throw error;
+    }
   }
 }
