@@ -60,7 +60,7 @@ const connectTime = 1500;
 const maxAnswer = 128 << 20;
 const maxConnections = 32;
 /** Milliseconds that a request waits for one of them. */
-const queueTime = 5000;
+const queueTime = 15_000;
 
 export class Transport {
   readonly #secure: boolean;
