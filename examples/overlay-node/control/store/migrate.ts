@@ -3,6 +3,7 @@
  * a record `copying` and no `cluster`, which comes with the last transaction: no node takes a half copy for the cluster. A
  * copy that was interrupted is taken up where it stopped when it is called again.
  */
+import { randomBytes } from 'node:crypto';
 import { commit } from '../commit.ts';
 import { ControlError } from '../errors.ts';
 import { CLUSTER } from '../records.ts';
@@ -63,19 +64,20 @@ async function begin(to: Store, cluster: string): Promise<Condition[]> {
   if (entries.some(({ key }) => key === CLUSTER)) {
     throw new ControlError('CONFLICT', `the store at ${to.name} carries a cluster already: empty it first`);
   }
-  const copying = entries.find(({ key }) => key === COPYING);
-  if (copying === undefined ? entries.length > 0 : copying.value !== cluster) {
+  const before = entries.find(({ key }) => key === COPYING);
+  if (before === undefined ? entries.length > 0 : !before.value.startsWith(cluster)) {
     const advice = 'empty it, or give another prefix';
     throw new ControlError('CONFLICT', `the store at ${to.name} has something else in it: ${advice}`);
   }
   const absent = { key: CLUSTER, revision: 0 };
-  const mine = { key: COPYING, revision: copying?.revision ?? 0 };
-  // Put anew at each beginning: of two who copy at once the former is told.
-  const put = { type: 'put' as const, key: COPYING, value: cluster };
-  let revision = 0;
-  await change(to, [absent, mine], [put], async () => (await to.get(COPYING))?.value === cluster);
-  revision = (await to.get(COPYING))?.revision ?? 0;
-  return [absent, { key: COPYING, revision }];
+  const free = { key: COPYING, revision: before?.revision ?? 0 };
+  // Another at each beginning: of two who copy at once the former is told.
+  const value = `${cluster} ${randomBytes(8).toString('hex')}`;
+  const mine = async () => (await to.get(COPYING))?.value === value;
+  await change(to, [absent, free], [{ type: 'put', key: COPYING, value }], mine);
+  const record = await to.get(COPYING);
+  if (record?.value !== value) throw disturbed(to);
+  return [absent, { key: COPYING, revision: record.revision }];
 }
 
 async function change(
@@ -85,7 +87,11 @@ async function change(
   made: () => Promise<boolean>,
 ): Promise<void> {
   if (await commit(to, conditions, operations, made)) return;
-  throw new ControlError('CONFLICT', `somebody else changes the store at ${to.name}: nothing was moved`);
+  throw disturbed(to);
+}
+
+function disturbed(to: Store): ControlError {
+  return new ControlError('CONFLICT', `somebody else changes the store at ${to.name}: nothing was moved`);
 }
 
 /** What makes `there` the same as `wanted`. */
