@@ -25,10 +25,9 @@ export class NameService implements NetworkService {
 
   constructor({ names, node, upstream, servers }: NameServiceOptions) {
     this.#node = node;
-    this.#forwarder = new Forwarder({
-      servers: () => (upstream.length > 0 ? upstream : systemServers()),
-      now: () => performance.now(),
-    });
+    const now = () => performance.now();
+    const system = systemServers(now);
+    this.#forwarder = new Forwarder({ servers: () => (upstream.length > 0 ? upstream : system()), now });
     this.#server = new NameServer({ names, forwarder: this.#forwarder, random: Math.random, servers });
   }
 

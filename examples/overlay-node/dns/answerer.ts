@@ -27,7 +27,8 @@ export interface AnswererOptions {
   readonly forwarder: Forwarder;
   /** From 0 to below 1: orders the addresses of a name. */
   readonly random: () => number;
-  /** Servers for the questions of a client instead of the forwarder's own (`--dns`); null for those. */
+  /** Servers for the questions of a client instead of the forwarder's own (`--dns`); null or none for those. Must not
+   * throw. */
   readonly servers?: (network: string, from: string) => readonly string[] | null;
 }
 
@@ -40,8 +41,12 @@ interface Encoded {
   readonly edns: Edns | null;
 }
 
-/** Answers that are kept encoded. */
-const ENCODED = 8192;
+/** Bytes of answers that are kept encoded, with their keys and what the records take beside their bytes. */
+const ENCODED = 4 << 20;
+const ENTRY = 200;
+const RECORD = 100;
+/** Questions of one client that wait for others at the most: one cannot take the room of all. */
+const WAITING = 4096;
 
 /** Answers the clients of one network. */
 export class Answerer {
@@ -51,6 +56,9 @@ export class Answerer {
   /** By client and message without id and case. All of them belong to one version of the names. */
   readonly #encoded = new Map<string, Encoded>();
   #version = -1;
+  #bytes = 0;
+  /** Questions that wait for others, by client. */
+  readonly #waiting = new Map<string, number>();
   readonly counters = { queries: 0, local: 0, forwarded: 0, failed: 0, refused: 0, ignored: 0 };
 
   constructor(options: AnswererOptions, network: ServedNetwork) {
@@ -84,7 +92,7 @@ export class Answerer {
   #key(bytes: Buffer, from: string): string | null {
     const { version } = this.#options.names;
     if (version !== this.#version) {
-      this.#encoded.clear();
+      this.#clear();
       this.#version = version;
     }
     const key = foldedKey(bytes, 2, bytes.length);
@@ -92,9 +100,15 @@ export class Answerer {
   }
 
   #keep(key: string, encoded: Encoded): void {
+    this.#bytes += encoded.records.reduce((sum, { length }) => sum + length + RECORD, key.length + ENTRY);
     // they are made again in no time
-    if (this.#encoded.size >= ENCODED) this.#encoded.clear();
-    this.#encoded.set(key, encoded);
+    if (this.#bytes > ENCODED) this.#clear();
+    else this.#encoded.set(key, encoded);
+  }
+
+  #clear(): void {
+    this.#encoded.clear();
+    this.#bytes = 0;
   }
 
   #write(bytes: Buffer, known: Encoded, transport: Transport): Buffer {
@@ -115,12 +129,25 @@ export class Answerer {
 
   async #forward(query: Query, from: string, transport: Transport): Promise<Buffer> {
     this.counters.forwarded++;
-    const { forwarder, servers } = this.#options;
-    const own = servers?.(this.#network.id, from) ?? undefined;
-    const answer = await forwarder.forward(query, transport, own);
+    const answer = await this.#ask(query, from, transport);
     if (answer !== null) return adopt(answer, query, transport);
     this.counters.failed++;
     return writeReply(query.bytes, query.end, SERVFAIL, [], replyLimit(null, transport), query.edns);
+  }
+
+  async #ask(query: Query, from: string, transport: Transport): Promise<Buffer | null> {
+    const { forwarder, servers } = this.#options;
+    const waiting = this.#waiting.get(from) ?? 0;
+    if (waiting >= WAITING) return null;
+    this.#waiting.set(from, waiting + 1);
+    try {
+      const own = servers?.(this.#network.id, from) ?? [];
+      return await forwarder.forward(query, transport, own.length > 0 ? own : undefined);
+    } finally {
+      const left = this.#waiting.get(from)! - 1;
+      if (left > 0) this.#waiting.set(from, left);
+      else this.#waiting.delete(from);
+    }
   }
 
   #refuse(reply: Buffer): Buffer {

@@ -14,7 +14,6 @@ export interface CacheOptions {
 
 interface Kept {
   readonly answer: Buffer;
-  readonly records: readonly RecordPlace[];
   readonly since: number;
   /** In seconds. */
   readonly lifetime: number;
@@ -61,7 +60,7 @@ export class Cache {
     const before = this.#kept.get(key);
     if (before !== undefined) this.#forget(key, before);
     if (records === null || lifetime === 0 || answer.length > this.#mostBytes) return;
-    this.#keep(key, { answer, records, since: this.#now(), lifetime });
+    this.#keep(key, { answer: copy(answer), since: this.#now(), lifetime });
     for (const [oldest, kept] of this.#kept) {
       if (this.#kept.size <= this.#most && this.#bytes <= this.#mostBytes) break;
       this.#forget(oldest, kept);
@@ -77,6 +76,13 @@ export class Cache {
     this.#kept.delete(key);
     this.#bytes -= kept.answer.length;
   }
+}
+
+/** An answer can be a piece of something larger, which would be kept with it. */
+function copy(answer: Buffer): Buffer {
+  const own = Buffer.allocUnsafeSlow(answer.length);
+  answer.copy(own);
+  return own;
 }
 
 /** Seconds that an answer may be kept, 0 for not at all. */
@@ -108,7 +114,7 @@ function aged(kept: Kept, age: number): Buffer {
   const answer = Buffer.from(kept.answer);
   // what is remembered is not said with authority
   answer.writeUInt16BE(answer.readUInt16BE(2) & ~AA, 2);
-  for (const { section, type, ttlAt } of kept.records) {
+  for (const { section, type, ttlAt } of readRecords(answer) ?? []) {
     if (type === OPT) continue;
     const negative = section === 'authority' && type === SOA;
     const ttl = ttlOf(answer, ttlAt);

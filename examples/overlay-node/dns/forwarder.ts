@@ -55,9 +55,10 @@ export class Forwarder {
     this.#cache = new Cache({ now: options.now });
   }
 
-  /** The answer of `servers`, or of those that all questions go to: with an id, and the case of letters, that may be
-   * another's. It may be shared: copy it to change it. Null where nobody answers. Never rejects. */
-  async forward(query: Query, transport: Transport, servers = this.#servers()): Promise<Buffer | null> {
+  /** The answer of `own` servers, or of those that all questions go to: with an id, and the case of letters, that may
+   * be another's. It may be shared: copy it to change it. Null where nobody answers. Never rejects. */
+  async forward(query: Query, transport: Transport, own?: readonly string[]): Promise<Buffer | null> {
+    const servers = own ?? this.#servers();
     const key = keyOf(query, servers);
     const kept = this.#cache.get(key);
     if (kept !== null) {
@@ -125,8 +126,12 @@ export class Forwarder {
     const key = `${transport} ${server.text}`;
     const known = this.#upstreams.get(key);
     if (known !== undefined) return known;
-    const forget = () => this.#upstreams.delete(key);
-    const upstream = transport === 'udp' ? new UdpUpstream(server, forget) : new TcpUpstream(server, forget);
+    const forget = () => {
+      // another one may be there by now
+      if (this.#upstreams.get(key) === upstream) this.#upstreams.delete(key);
+    };
+    const upstream: UdpUpstream | TcpUpstream =
+      transport === 'udp' ? new UdpUpstream(server, forget) : new TcpUpstream(server, forget);
     this.#upstreams.set(key, upstream);
     return upstream;
   }

@@ -1,5 +1,8 @@
 /** Messages over TCP: two bytes of length before each, RFC 1035 section 4.2.2. */
 
+/** Pieces of a message that are held one by one: many small ones take far more room than their bytes. */
+const PIECES = 16;
+
 /** Cuts a stream into messages. What it holds back is less than one message. */
 export class Frames {
   #rest: Buffer[] = [];
@@ -9,7 +12,10 @@ export class Frames {
   push(chunk: Buffer): Buffer[] {
     this.#rest.push(chunk);
     this.#length += chunk.length;
-    if (this.#length < this.#wanted()) return [];
+    if (this.#length < this.#wanted()) {
+      if (this.#rest.length > PIECES) this.#rest = [Buffer.concat(this.#rest)];
+      return [];
+    }
     const bytes = Buffer.concat(this.#rest);
     const messages: Buffer[] = [];
     let at = 0;

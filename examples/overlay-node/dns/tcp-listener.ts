@@ -1,26 +1,18 @@
-/** Takes questions by TCP at one address, as RFC 7766 says: many on one connection, answered in any order. What one
- * client can hold is bounded: connections, questions on each, time without one, bytes that it does not read. */
+/** Takes questions by TCP at one address, as RFC 7766 says, from so many clients. */
 
 import dns from 'node:dns';
 import { once } from 'node:events';
 import { createServer, isIP, type Server, type Socket } from 'node:net';
-import { Frames, frame } from './frames.ts';
+import { type ClientLimits, TcpClient } from './tcp-client.ts';
 import type { Answer } from './udp-listener.ts';
 
-export interface TcpLimits {
-  /** Milliseconds without a whole question. */
-  readonly idle: number;
+export interface TcpLimits extends ClientLimits {
   /** Connections in all, and of one address. */
   readonly clients: number;
   readonly perAddress: number;
-  /** Questions of one connection that are not answered yet. */
-  readonly pipelined: number;
 }
 
 export const TCP_LIMITS: TcpLimits = { idle: 10_000, clients: 512, perAddress: 64, pipelined: 128 };
-
-/** Bytes of replies that a client has not read. */
-const UNREAD = 1 << 18;
 
 export class TcpListener {
   readonly #server: Server;
@@ -53,34 +45,8 @@ export class TcpListener {
     const same = [...this.#clients.values()].filter((address) => address === from).length;
     if (from === undefined || same >= this.#limits.perAddress) return void socket.destroy();
     this.#clients.set(socket, from);
-    const frames = new Frames();
-    let open = 0;
-    const idle = setTimeout(() => (open > 0 ? idle.refresh() : socket.destroy()), this.#limits.idle);
-    const reply = (bytes: Buffer | null) => {
-      open--;
-      if (bytes !== null && !socket.destroyed && socket.writableLength < UNREAD) socket.write(frame(bytes));
-      else if (bytes !== null) socket.destroy();
-      if (open < this.#limits.pipelined) socket.resume();
-      if (open === 0 && socket.readableEnded) socket.end();
-    };
-    socket.on('data', (chunk) => {
-      const messages = frames.push(chunk);
-      if (messages.length > 0) idle.refresh();
-      open += messages.length;
-      if (open >= this.#limits.pipelined) socket.pause();
-      for (const message of messages) this.#take(message, from, reply);
-    });
-    socket.on('end', () => open === 0 && socket.end());
-    socket.on('close', () => {
-      clearTimeout(idle);
-      this.#clients.delete(socket);
-    });
-  }
-
-  #take(message: Buffer, from: string, reply: (bytes: Buffer | null) => void): void {
-    const answer = this.#answer(message, from, 'tcp');
-    if (answer instanceof Promise) void answer.then(reply);
-    else reply(answer);
+    new TcpClient(socket, from, this.#answer, this.#limits);
+    socket.on('close', () => this.#clients.delete(socket));
   }
 }
 

@@ -21,7 +21,18 @@ export function parseServer(text: string): ServerAddress {
   return { text, address, port: number };
 }
 
-/** The servers that this machine asks, as /etc/resolv.conf has them now. */
-export function systemServers(): string[] {
-  return new Resolver().getServers();
+/** Milliseconds that what was read of /etc/resolv.conf is good for. */
+const FRESH = 1000;
+
+/** Tells the servers that this machine asks, as /etc/resolv.conf has them; `now` in ms, of a clock that does not go
+ * backwards. */
+export function systemServers(now: () => number): () => readonly string[] {
+  let servers: readonly string[] = [];
+  let until = Number.NEGATIVE_INFINITY;
+  return () => {
+    if (now() < until) return servers;
+    until = now() + FRESH;
+    servers = new Resolver().getServers();
+    return servers;
+  };
 }

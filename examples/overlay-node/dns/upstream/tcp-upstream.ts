@@ -6,35 +6,43 @@ import type { ServerAddress } from './server-address.ts';
 
 /** Milliseconds that a connection is kept without a question. */
 const IDLE = 5000;
+/** Bytes of questions that the server has not taken; what is more is not asked. */
+const UNSENT = 1 << 20;
 
 interface Connection {
   readonly socket: Socket;
   readonly inFlight: InFlight;
-  /** It has carried an answer: it was good once. */
-  used: boolean;
+  /** Messages that came by it: where there are some it was good once. */
+  received: number;
 }
 
 export class TcpUpstream {
   readonly #server: ServerAddress;
   readonly #onEmpty: () => void;
   #connection: Connection | null = null;
+  /** Questions that wait for an answer. */
+  #asking = 0;
   #closed = false;
 
-  /** `onEmpty` is called when the connection is closed. */
+  /** `onEmpty` is called when there is neither a connection nor a question. */
   constructor(server: ServerAddress, onEmpty: () => void = () => {}) {
     this.#server = server;
     this.#onEmpty = onEmpty;
   }
 
-  /** The answer; null where there is none within `timeout` ms, or the server is not there. */
+  /** The answer; null where there is none within `timeout` ms, or the server is not there. Never rejects. */
   async ask(query: Buffer, timeout: number): Promise<Buffer | null> {
+    this.#asking++;
     const connection = this.#connection ?? this.#open(timeout);
-    const before = connection.used;
-    const answer = await this.#askOver(connection, query, timeout);
+    const good = connection.received > 0;
+    let answer = await this.#askOver(connection, query, timeout);
     // a server may close a connection that it finds idle at any time: section 6.2.4
-    const closed = answer === null && connection.socket.destroyed;
-    if (!closed || !before || this.#closed) return answer;
-    return this.#askOver(this.#connection ?? this.#open(timeout), query, timeout);
+    if (answer === 'closed' && good && !this.#closed) {
+      answer = await this.#askOver(this.#connection ?? this.#open(timeout), query, timeout);
+    }
+    this.#asking--;
+    this.#forget();
+    return answer === 'closed' ? null : answer;
   }
 
   close(): void {
@@ -42,29 +50,45 @@ export class TcpUpstream {
     this.#connection?.socket.destroy();
   }
 
-  #askOver(connection: Connection, query: Buffer, timeout: number): Promise<Buffer | null> {
-    const { bytes, answer } = connection.inFlight.ask(query, timeout);
-    connection.socket.write(frame(bytes));
-    return answer;
+  async #askOver(connection: Connection, query: Buffer, timeout: number): Promise<Buffer | 'closed' | null> {
+    const { socket, inFlight } = connection;
+    if (socket.writableLength > UNSENT) return null;
+    const before = connection.received;
+    const { bytes, answer } = inFlight.ask(query, timeout);
+    socket.write(frame(bytes));
+    const got = await answer;
+    if (got === null && socket.destroyed) return 'closed';
+    // whoever is at its other end is gone, and the kernel would go on for a quarter of an hour
+    if (got === null && connection.received === before) this.#drop(connection);
+    return got;
   }
 
   #open(timeout: number): Connection {
     const socket = connect({ host: this.#server.address, port: this.#server.port, noDelay: true });
-    const connection: Connection = { socket, inFlight: new InFlight(), used: false };
+    const connection: Connection = { socket, inFlight: new InFlight(), received: 0 };
     const frames = new Frames();
     socket.setTimeout(Math.max(IDLE, timeout), () => socket.destroy());
     socket.on('data', (chunk) => {
-      connection.used = true;
-      for (const message of frames.push(chunk)) connection.inFlight.take(message);
+      for (const message of frames.push(chunk)) {
+        connection.received++;
+        connection.inFlight.take(message);
+      }
     });
     socket.on('error', () => {}); // close follows
     socket.on('end', () => socket.destroy());
-    socket.on('close', () => {
-      if (this.#connection === connection) this.#connection = null;
-      connection.inFlight.fail();
-      if (this.#connection === null) this.#onEmpty();
-    });
+    socket.on('close', () => this.#drop(connection));
     this.#connection = connection;
     return connection;
+  }
+
+  #drop(connection: Connection): void {
+    if (this.#connection === connection) this.#connection = null;
+    connection.socket.destroy();
+    connection.inFlight.fail();
+    this.#forget();
+  }
+
+  #forget(): void {
+    if (this.#connection === null && this.#asking === 0) this.#onEmpty();
   }
 }

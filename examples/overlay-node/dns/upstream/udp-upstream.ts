@@ -17,6 +17,9 @@ const QUESTIONS = 128;
 const WAITING = 24;
 /** Milliseconds that a socket is used. */
 const AGE = 10_000;
+/** A question without an answer is sent once more, after this part of its time: datagrams are lost now and then, and
+ * whoever asks the same meanwhile waits for the same answer. */
+const AGAIN = 1 / 4;
 
 interface Wire {
   readonly socket: Socket;
@@ -37,18 +40,29 @@ export class UdpUpstream {
     this.#onEmpty = onEmpty;
   }
 
-  /** The answer; null where there is none within `timeout` ms, or the server is not there. */
+  /** The answer; null where there is none within `timeout` ms, or the server is not there. Never rejects. */
   async ask(query: Buffer, timeout: number): Promise<Buffer | null> {
     const wire = this.#wire();
     if (wire === null) return null;
     const { bytes, answer } = wire.inFlight.ask(query, timeout);
     wire.carried++;
-    wire.socket.send(bytes, (error) => {
-      if (error !== null) this.#broken(wire);
-    });
+    this.#send(wire, bytes);
+    const again = setTimeout(() => this.#send(wire, bytes), timeout * AGAIN);
     const got = await answer;
+    clearTimeout(again);
     if (this.#waiting.has(wire)) this.#closeIdle(wire);
     return got;
+  }
+
+  #send(wire: Wire, bytes: Buffer): void {
+    try {
+      wire.socket.send(bytes, (error) => {
+        if (error !== null) this.#broken(wire);
+      });
+    } catch {
+      // there is no way to the server: the socket was not connected, or was closed meanwhile
+      this.#broken(wire);
+    }
   }
 
   close(): void {
