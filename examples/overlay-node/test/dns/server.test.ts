@@ -196,7 +196,7 @@ t.test('2,000 questions for other names at once, and none is refused', async (t)
     // all of them wait before the first is answered
     if (seen.size === COUNT) for (const send of held.splice(0)) send();
   });
-  const by = forwarder(t, { servers: () => [`127.0.0.1:${upstream.address().port}`] });
+  const by = forwarder(t, { servers: () => [`127.0.0.1:${upstream.address().port}`], timeout: 20_000 });
   const { port, server } = await serve(t, { names: table(), forwarder: by });
   const replies = await exchange(
     t,
