@@ -34,6 +34,15 @@ interface Listening {
 export class NameServer {
   readonly #options: NameServerOptions;
   readonly #listening = new Set<Listening>();
+  /** Of those that are not listened for any more. */
+  readonly #counted: Record<string, number> = {
+    queries: 0,
+    local: 0,
+    forwarded: 0,
+    failed: 0,
+    refused: 0,
+    ignored: 0,
+  };
 
   constructor(options: NameServerOptions) {
     this.#options = options;
@@ -66,19 +75,10 @@ export class NameServer {
     for (const listening of this.#listening) this.#stop(listening);
   }
 
-  /** Sums over the networks that are listened for, and what was forwarded. */
+  /** Sums over the networks that are listened for, or were, and what was forwarded. */
   counters(): Record<string, number> {
-    const sums: Record<string, number> = {
-      queries: 0,
-      local: 0,
-      forwarded: 0,
-      failed: 0,
-      refused: 0,
-      ignored: 0,
-    };
-    for (const { answerer } of this.#listening) {
-      for (const [name, n] of Object.entries(answerer.counters)) sums[name] += n;
-    }
+    const sums = { ...this.#counted };
+    for (const { answerer } of this.#listening) add(sums, answerer.counters);
     for (const [name, n] of Object.entries(this.#options.forwarder.counters())) sums[`forward.${name}`] = n;
     return sums;
   }
@@ -98,9 +98,13 @@ export class NameServer {
   }
 
   #stop(listening: Listening): void {
-    this.#listening.delete(listening);
+    if (this.#listening.delete(listening)) add(this.#counted, listening.answerer.counters);
     for (const listener of [...listening.udp, ...listening.tcp]) listener.close();
   }
+}
+
+function add(sums: Record<string, number>, counters: Readonly<Record<string, number>>): void {
+  for (const [name, n] of Object.entries(counters)) sums[name] += n;
 }
 
 function check({ addresses, network }: ListenOptions): void {
