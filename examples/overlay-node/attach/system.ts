@@ -19,6 +19,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   ip: 'iproute2',
   nft: 'nftables',
   nsenter: 'util-linux',
+  ping: 'iputils-ping',
   unshare: 'util-linux',
 };
 

@@ -88,27 +88,42 @@ function upFlags(options: UpOptions & { host?: string }, world: Pick<World, 'cwd
 function doctor(program: Command, world: World): void {
   const command = leaf(program, 'doctor', 'Look for what keeps a node from working; needs no daemon');
   act(command, world, async (session) => {
-    const { hostChecks } = await import('../doctor.ts');
-    const told = await daemonChecks(session.impatient(PATIENCE));
-    const checks = [...(await hostChecks(told[0].advice === null)), ...told];
+    const { daemon, checks: told } = await daemonChecks(session.impatient(PATIENCE));
+    const checks = told === null ? [...(await ownChecks(daemon)), daemon] : [daemon, ...told];
     session.show(checks, () => checks.map((check) => checkText(check, session)).join(''));
     return checks.every(({ ok }) => ok) ? 0 : 1;
   });
 }
 
-/** Whether a daemon answers, and what it finds. */
-async function daemonChecks(client: Client): Promise<Check[]> {
+/** Of this host, as far as a command line can see it. */
+async function ownChecks(daemon: Check): Promise<Check[]> {
+  const { hostChecks } = await import('../../watch/host-checks.ts');
+  const { portChecks } = await import('../doctor.ts');
+  // A daemon that fails has its ports.
+  return [...(await hostChecks()), ...(daemon.ok ? await portChecks() : [])];
+}
+
+/** Whether a daemon answers, and what it finds, this host included; null where it tells nothing. */
+async function daemonChecks(
+  client: Client,
+): Promise<{ readonly daemon: Check; readonly checks: readonly Check[] | null }> {
   try {
-    const found = await client.get<Check[]>(['doctor']);
-    return [{ name: 'daemon', ok: true, found: `answers on ${client.socket}`, advice: null }, ...found];
+    const checks = await client.get<Check[]>(['doctor']);
+    return {
+      daemon: { name: 'daemon', ok: true, found: `answers on ${client.socket}`, advice: null },
+      checks,
+    };
   } catch (error) {
     const { message } = error as Error;
     if (!(error instanceof NoDaemonError)) {
-      return [{ name: 'daemon', ok: false, found: message, advice: 'see what it logged' }];
+      return {
+        daemon: { name: 'daemon', ok: false, found: message, advice: 'see what it logged' },
+        checks: null,
+      };
     }
     // None has to run yet.
     const [found, advice = null] = message.split(': ');
-    return [{ name: 'daemon', ok: true, found, advice }];
+    return { daemon: { name: 'daemon', ok: true, found, advice }, checks: null };
   }
 }
 
