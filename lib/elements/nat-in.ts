@@ -110,15 +110,8 @@ export class NatIn extends Element {
       return PASS;
     }
     const port = v.getUint16(l4 + 2);
-    const own = this.#ownPort(protocol, port);
+    const own = this.#published.ownPort(protocol, port);
     return own === NONE ? PASS : this.#translate(p, ip, t, own, second);
-  }
-
-  /** The endpoint's port that a packet to a port is for, if a published one leads there; else NONE. */
-  #ownPort(protocol: number, port: number): number {
-    const behind = this.#published.behind(protocol, port);
-    if (behind !== NONE) return behind;
-    return this.#published.isBehind(protocol, port) ? port : NONE;
   }
 
   #translate(p: Packet, ip: number, t: packet.Transport, own: number, second: number): Drop {
@@ -199,7 +192,7 @@ export class NatIn extends Element {
     if (t === NONE || !this.#published.concerns(packet.protocolOf(t))) return;
     const protocol = packet.protocolOf(t);
     const ports = v.getInt32(packet.offsetOf(t));
-    const own = this.#ownPort(protocol, ports >>> 16);
+    const own = this.#published.ownPort(protocol, ports >>> 16);
     if (own === NONE) return;
     const client = packet.destinationOf(quoted, six);
     const mine = packet.sourceOf(quoted, six);

@@ -10,6 +10,7 @@ import type { Port } from '../io/port.ts';
 import type { Fdb } from '../tables/fdb.ts';
 import type { FlowTable } from '../tables/flow.ts';
 import type { NeighborTable } from '../tables/neighbor.ts';
+import { Published } from '../tables/publish.ts';
 import type { VtepTable } from '../tables/vtep.ts';
 import type { Wanted, WantedNetwork } from './config.ts';
 
@@ -82,9 +83,10 @@ export class Intent {
       const members = network.encrypted ? next.espPeers : next.peers;
       for (const vtep of network.remotes) members.set(peers.set(vtep), domain);
       this.fdb.limitDomain(domain, network.maxMacs ?? Number.POSITIVE_INFINITY);
-      for (const { port, macs, addresses, maxMacs } of network.ports) {
+      for (const { port, macs, addresses, published, maxMacs } of network.ports) {
         const place = this.place(port);
         next.places.set(place, port);
+        if (published.length > 0) next.published.set(place, { domain, published: new Published(published) });
         this.fdb.limitPlace(place, maxMacs);
         for (const mac of macs) next.addStatic({ domain, mac, place });
         for (const address of addresses) next.addNeighbor({ domain, address, mac: macs[0] });
@@ -116,12 +118,22 @@ export class Intent {
       this.flows.flushPlace(place);
       this.#places.release(port);
     }
+    this.#forgetFlows(gone, kept);
     this.#forgetPeers(this.peers, gone.peers, kept.peers);
     this.#forgetPeers(this.espPeers, gone.espPeers, kept.espPeers);
     for (const [domain, vni] of gone.domains) {
       if (kept.domains.has(domain)) continue;
       this.fdb.flush(domain);
       this.#domains.release(vni);
+    }
+  }
+
+  /** Forgets flows by ports that are published no longer: another flow of the client could be taken for one of them. */
+  #forgetFlows(gone: Known, kept: Known): void {
+    for (const [place, { domain, published }] of gone.published) {
+      const now = kept.published.get(place);
+      if (now?.domain !== domain) this.flows.flushPlace(place);
+      else if (!now.published.equals(published)) this.flows.keepPublished(place, now.published);
     }
   }
 
@@ -181,6 +193,8 @@ class Known {
   /** VNI by domain. */
   readonly domains = new Map<number, number>();
   readonly places = new Map<number, Port>();
+  /** What is published, by place. */
+  readonly published = new Map<number, { readonly domain: number; readonly published: Published }>();
   readonly peers = new Memberships();
   readonly espPeers = new Memberships();
   readonly statics = new Map<string, StaticEntry>();

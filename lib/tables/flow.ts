@@ -27,6 +27,7 @@ import { TCP, UDP } from '../../codecs/protocol.ts';
 import { MAX_PORTS, NONE } from '../core/packet.ts';
 import { Random } from '../core/random.ts';
 import { keyed2 } from './hash.ts';
+import type { Published } from './publish.ts';
 import { Quota } from './quota.ts';
 
 // What was seen of a flow.
@@ -247,6 +248,18 @@ export class FlowTable {
     return before - this.size;
   }
 
+  /** Forgets the flows of a place that do not come by what is published now, and returns how many rows those were. */
+  keepPublished(place: number, published: Published): number {
+    const before = this.size;
+    for (let row = 0; row < this.#used && this.#places.count(place) > 0; row++) {
+      const at = row * WORDS;
+      if (!this.#isTaken(row) || this.#rows[at] >>> 16 !== place) continue;
+      if (!isPublished(published, this.#rows[at], this.#rows[at + 1], this.#rows[at + LINK]))
+        this.remove(row);
+    }
+    return before - this.size;
+  }
+
   /** Forgets flows that were not seen for too long, looking at `budget` rows from where the last call stopped, and
    * returns how many rows those were. */
   age(now: number, budget = 1024): number {
@@ -382,6 +395,13 @@ export class FlowTable {
 /** Whether a row is an alias that leads to a flow. */
 function isLed(b: number, link: number): boolean {
   return (b & ALIAS) !== 0 && link !== 0;
+}
+
+/** Whether a row is what it would be if it came about now. An alias that leads to a flow goes with that. */
+function isPublished(published: Published, a: number, b: number, link: number): boolean {
+  const protocol = b >>> 24;
+  if ((b & ALIAS) === 0) return published.ownPort(protocol, link >>> 16) === (a & 0xffff);
+  return isLed(b, link) || published.behind(protocol, a & 0xffff) !== NONE;
 }
 
 /** Seconds. */

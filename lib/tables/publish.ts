@@ -58,6 +58,18 @@ export class Published {
     return i === NONE ? NONE : port + this.#shift[i];
   }
 
+  /** The endpoint's port that a packet to a port is for, if a published one leads there; else NONE. */
+  ownPort(protocol: number, port: number): number {
+    const behind = this.behind(protocol, port);
+    if (behind !== NONE) return behind;
+    return this.isBehind(protocol, port) ? port : NONE;
+  }
+
+  /** Whether both publish the same. */
+  equals(other: Published): boolean {
+    return isSame(this.#outside, other.#outside) && isSame(this.#shift, other.#shift);
+  }
+
   /** Whether some published port leads to this one of the endpoint's own. */
   isBehind(protocol: number, port: number): boolean {
     return search(this.#inside, (protocol << 16) | port) !== NONE;
@@ -74,6 +86,10 @@ function search(ranges: Int32Array, key: number): number {
     else high = middle;
   }
   return 2 * low < ranges.length && ranges[2 * low] <= key ? low : NONE;
+}
+
+function isSame(a: Int32Array, b: Int32Array): boolean {
+  return a.length === b.length && a.every((word, i) => word === b[i]);
 }
 
 /** First and last key of the ports behind, those that touch joined. */

@@ -132,6 +132,33 @@ t.test('what changes while it runs: ports that are published, and are so no long
   t.equal(await world.end(), 0);
 });
 
+t.test('a flow by a port that was published once is not in the way of another', async (t) => {
+  const { world, server, far, networks } = await place();
+  const { flows } = world.overlays[0];
+  const arrived = listen(server, true);
+  const answers = listen(far);
+  const ask = (port: number, from = 7000) => {
+    far.sendUdp('10.0.0.2', port, new Uint8Array(10), from);
+    world.run(10);
+    return [arrived.splice(0), answers.splice(0)];
+  };
+  ask(5353);
+  ask(20_000, 7001);
+  const others = [
+    { protocol: 'udp', published: 99, port: 53 },
+    { protocol: 'udp', published: 20_000, port: 30_000, count: 10_000 },
+  ] as const;
+  for (const next of [others, []]) {
+    await world.change(world.overlays[0], A, networks({ published: next }));
+    t.equal(flows.size, next.length / 2, 'what is published still stays');
+    t.same(ask(53), [['7000 > 53'], ['53 > 7000']]);
+    await world.change(world.overlays[0], A, networks({ published }));
+    t.same(ask(53), [['7000 > 53'], ['53 > 7000']]);
+    t.same(ask(20_000, 7001), [['7001 > 30000'], ['20000 > 7001']]);
+  }
+  t.equal(await world.end(), 0);
+});
+
 t.test('flows are forgotten in time', async (t) => {
   const { world, far } = await place();
   far.sendUdp('10.0.0.2', 5353, new Uint8Array(10));
