@@ -104,7 +104,8 @@ export function update(checksum: number, before: number, after: number): number 
   return ~add(~checksum & 0xffff, add(~before & 0xffff, after)) & 0xffff;
 }
 
-/** {@link update} for a 32-bit word. */
+/** {@link update} for a 32-bit word: both halves at once, folded at the end. */
 export function update32(checksum: number, before: number, after: number): number {
-  return update(update(checksum, before >>> 16, after >>> 16), before & 0xffff, after & 0xffff);
+  const gone = (~before >>> 16) + (~before & 0xffff);
+  return ~fold((~checksum & 0xffff) + gone + (after >>> 16) + (after & 0xffff)) & 0xffff;
 }

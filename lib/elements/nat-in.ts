@@ -24,7 +24,7 @@ import type { Batch } from '../core/batch.ts';
 import { type Drop, FLOWS_FULL } from '../core/drop.ts';
 import { type Context, Element } from '../core/element.ts';
 import { NONE, type Packet } from '../core/packet.ts';
-import { ALIAS, ASKED, type FlowTable, SIX } from '../tables/flow.ts';
+import { ALIAS, ASKED, BEGUN, type FlowTable, SIX } from '../tables/flow.ts';
 import { Owners } from '../tables/owners.ts';
 import { checkPlace } from '../tables/places.ts';
 import { type Publication, Published } from '../tables/publish.ts';
@@ -45,11 +45,13 @@ export interface NatInOptions extends Publisher {
   readonly flows: FlowTable;
 }
 
-const COUNTERS = ['translated', 'flows', 'aliased', 'errors'];
+const COUNTERS = ['translated', 'flows', 'aliased', 'errors', 'unfollowed'];
 const TRANSLATED = 0;
 const FLOWS = 1;
 const ALIASED = 2;
 const ERRORS = 3;
+/** Packets for the endpoint's own port that went on without a flow, since there was no room. */
+const UNFOLLOWED = 4;
 
 /** In place of a row: the packet goes on as it is. */
 const AS_IS = -2;
@@ -105,43 +107,63 @@ export class NatIn extends Element {
     const protocol = packet.protocolOf(t);
     const l4 = packet.offsetOf(t);
     if (!this.#published.concerns(protocol)) {
-      const six = v.getUint8(ip) >>> 4 === 6;
+      const six = packet.isSix(t);
       if (packet.isError(v, l4, protocol, six)) this.#error(p, ip, l4, six, second);
       return PASS;
     }
-    const port = v.getUint16(l4 + 2);
-    const own = this.#published.ownPort(protocol, port);
-    return own === NONE ? PASS : this.#translate(p, ip, t, own, second);
+    const ports = v.getInt32(l4);
+    return this.#published.isNear(ports & 0xffff) ? this.#translate(p, ip, t, ports, second) : PASS;
   }
 
-  #translate(p: Packet, ip: number, t: packet.Transport, own: number, second: number): Drop {
+  #translate(p: Packet, ip: number, t: packet.Transport, ports: number, second: number): Drop {
     const v = p.view;
-    const six = v.getUint8(ip) >>> 4 === 6;
-    const client = packet.sourceOf(ip, six);
-    const mine = packet.destinationOf(ip, six);
-    if (!this.#isMine(v, mine, six)) return PASS;
-    const ports = v.getInt32(packet.offsetOf(t));
-    const b = (packet.protocolOf(t) << 24) | (six ? SIX : 0) | (ports >>> 16);
+    const flows = this.#flows;
+    const kind = packet.kindOf(t);
+    const client = packet.sourceOf(ip, packet.isSix(t));
+    const mine = packet.destinationOf(ip, packet.isSix(t));
     // As the client sees them, its own port last.
     const link = (ports << 16) | (ports >>> 16);
-    const flows = this.#flows;
-    let row = flows.find(v, client, mine, (this.#place << 16) | own, b);
-    if (row === NONE || flows.link(row) !== link) {
-      const taken = row !== NONE;
-      row = this.#resolve(v, client, mine, (this.#place << 16) | own, b, link, row, second);
+    let row = flows.recallAsked(v, client, mine, this.#place, kind, link);
+    if (row === NONE) {
+      row = this.#look(v, client, mine, kind, link, packet.flagsOf(v, t, p.end, ASKED), second);
       if (row === AS_IS) return PASS;
-      // Without a row what is for the endpoint's own port goes on, unless that could be taken for another flow.
-      if (row === NONE) return own === (ports & 0xffff) && !taken ? PASS : FLOWS_FULL;
+      if (row === NONE) return FLOWS_FULL;
     }
     flows.see(row, packet.flagsOf(v, t, p.end, ASKED), second);
-    const after = (flows.clientPort(row) << 16) | own;
+    const after = flows.inside(row);
     if (after === ports) return PASS;
     this.count(TRANSLATED);
     return packet.rewrite(p, ip, t, after);
   }
 
+  /** The row of the flow of what a client sends; AS_IS where that is nobody else's matter, NONE where there is no room. */
+  #look(
+    v: DataView,
+    client: number,
+    mine: number,
+    kind: number,
+    link: number,
+    flags: number,
+    second: number,
+  ): number {
+    const port = link >>> 16;
+    const own = this.#published.ownPort(kind >>> 24, port);
+    if (own === NONE || !this.#isMine(v, mine, (kind & SIX) !== 0)) return AS_IS;
+    const flows = this.#flows;
+    const a = (this.#place << 16) | own;
+    const b = kind | (link & 0xffff);
+    const known = flows.find(v, client, mine, a, b);
+    const found = known !== NONE && flows.link(known) === link;
+    const row = found ? known : this.#resolve(v, client, mine, a, b, link, known, flags, second);
+    if (row >= 0) flows.remember(row);
+    // Without a row what is for the endpoint's own port goes on, unless that could be taken for another flow.
+    if (row !== NONE || own !== port || known !== NONE) return row;
+    this.count(UNFOLLOWED);
+    return AS_IS;
+  }
+
   /** The row of a flow that is new, or of which the endpoint sees another client's port; NONE where there is no room,
-   * or AS_IS. `row` has the key of the flow and another link, or is NONE. */
+   * or AS_IS. `known` has the key of the flow and another link, or is NONE. */
   #resolve(
     v: DataView,
     client: number,
@@ -149,20 +171,24 @@ export class NatIn extends Element {
     a: number,
     b: number,
     link: number,
-    row: number,
+    known: number,
+    flags: number,
     second: number,
   ): number {
     const flows = this.#flows;
-    const aliased = this.#alias(v, client, mine, a, b, link, second);
+    const aliased = this.#alias(v, client, mine, a, b, link, flags, second);
     if (aliased !== NONE) return aliased;
-    if (row !== NONE && !flows.isDone(row)) {
-      this.count(ALIASED);
-      return flows.addAliased(v, client, mine, a, b, link, second);
+    let row: number;
+    if (known !== NONE && !flows.isDone(known)) {
+      row = flows.addAliased(v, client, mine, a, b, link, second);
+      if (row !== NONE) this.count(ALIASED);
+      return row;
     }
-    if (row !== NONE) flows.remove(row);
-    this.count(FLOWS);
+    if (known !== NONE) flows.remove(known);
     flows.find(v, client, mine, a, b);
-    return flows.add(link, ASKED, second);
+    row = flows.add(link, ASKED, second);
+    if (row !== NONE) this.count(FLOWS);
+    return row;
   }
 
   /** The row of a flow by its alias; AS_IS where the endpoint itself uses the port, NONE where there is no alias. */
@@ -173,14 +199,21 @@ export class NatIn extends Element {
     a: number,
     b: number,
     link: number,
+    flags: number,
     second: number,
   ): number {
     const flows = this.#flows;
     const alias = flows.find(v, client, mine, (a & ~0xffff) | (link >>> 16), b | ALIAS);
     if (alias === NONE) return NONE;
-    flows.see(alias, ASKED, second);
     const seen = flows.link(alias);
-    return seen === 0 ? AS_IS : flows.find(v, client, mine, a, (b & ~0xffff) | seen);
+    if (seen !== 0) return flows.find(v, client, mine, a, (b & ~0xffff) | seen);
+    if ((flags & BEGUN) !== 0 && flows.isDone(alias)) {
+      // The endpoint's own connection has ended, and this is another.
+      flows.remove(alias);
+      return NONE;
+    }
+    flows.see(alias, flags, second);
+    return AS_IS;
   }
 
   /** Turns an ICMP error about a packet of the endpoint into one about what the endpoint sent. */
@@ -200,7 +233,8 @@ export class NatIn extends Element {
     const b = (protocol << 24) | (six ? SIX : 0) | (ports & 0xffff);
     const flows = this.#flows;
     let row = flows.find(v, client, mine, a, b);
-    if (row === NONE || flows.link(row) !== ports) row = this.#alias(v, client, mine, a, b, ports, second);
+    if (row === NONE || flows.link(row) !== ports)
+      row = this.#alias(v, client, mine, a, b, ports, ASKED, second);
     if (row < 0) return;
     const before = (own << 16) | flows.clientPort(row);
     if (before === ports) return;

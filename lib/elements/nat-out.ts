@@ -28,9 +28,11 @@ export interface NatOutOptions {
   readonly flows: FlowTable;
 }
 
-const COUNTERS = ['translated', 'errors'];
+const COUNTERS = ['translated', 'errors', 'unfollowed'];
 const TRANSLATED = 0;
 const ERRORS = 1;
+/** Connections of an endpoint's own that could not be noted, since there was no room. */
+const UNFOLLOWED = 2;
 
 export class NatOut extends Element {
   readonly #out = this.output('out');
@@ -81,52 +83,72 @@ export class NatOut extends Element {
     const protocol = packet.protocolOf(t);
     const l4 = packet.offsetOf(t);
     if (!published.concerns(protocol)) {
-      const six = v.getUint8(ip) >>> 4 === 6;
+      const six = packet.isSix(t);
       if (packet.isError(v, l4, protocol, six)) this.#error(p, published, ip, l4, six);
       return PASS;
     }
-    const port = v.getUint16(l4);
-    if (published.isBehind(protocol, port)) return this.#translate(p, published, ip, t, second);
-    if (published.behind(protocol, port) !== NONE) this.#noteOwn(p, ip, t, second);
-    return PASS;
+    return published.isNear(v.getUint16(l4)) ? this.#translate(p, published, ip, t, second) : PASS;
   }
 
   /** Turns an answer into one of the port that the client came by. */
   #translate(p: Packet, published: Published, ip: number, t: packet.Transport, second: number): Drop {
     const v = p.view;
-    const six = v.getUint8(ip) >>> 4 === 6;
     const ports = v.getInt32(packet.offsetOf(t));
-    const own = packet.sourceOf(ip, six);
-    const client = packet.destinationOf(ip, six);
-    const b = (packet.protocolOf(t) << 24) | (six ? SIX : 0) | (ports & 0xffff);
+    const own = packet.sourceOf(ip, packet.isSix(t));
+    const client = packet.destinationOf(ip, packet.isSix(t));
+    const a = (p.port << 16) | (ports >>> 16);
+    const b = packet.kindOf(t) | (ports & 0xffff);
     const flows = this.#flows;
-    const row = flows.find(v, client, own, (p.port << 16) | (ports >>> 16), b);
-    const flags = packet.flagsOf(v, t, p.end, ANSWERED);
+    let row = flows.recallAnswered(v, client, own, a, b);
     if (row === NONE) {
-      if ((flags & BEGUN) !== 0) flows.add(ports, ANSWERED, second);
-      if (published.behind(packet.protocolOf(t), ports >>> 16) !== NONE) this.#noteOwn(p, ip, t, second);
-      return PASS;
+      row = this.#look(p, published, ip, t, second);
+      if (row === NONE) return PASS;
     }
-    flows.see(row, flags, second);
+    flows.see(row, packet.flagsOf(v, t, p.end, ANSWERED), second);
     const after = flows.link(row);
     if (after === ports) return PASS;
     this.count(TRANSLATED);
     return packet.rewrite(p, ip, t, after);
   }
 
+  /** The row of the flow that a packet answers. NONE where there is none; a connection of the endpoint's own is noted. */
+  #look(p: Packet, published: Published, ip: number, t: packet.Transport, second: number): number {
+    const v = p.view;
+    const ports = v.getInt32(packet.offsetOf(t));
+    const protocol = packet.protocolOf(t);
+    if (published.isBehind(protocol, ports >>> 16)) {
+      const own = packet.sourceOf(ip, packet.isSix(t));
+      const client = packet.destinationOf(ip, packet.isSix(t));
+      const a = (p.port << 16) | (ports >>> 16);
+      const flows = this.#flows;
+      const row = flows.find(v, client, own, a, packet.kindOf(t) | (ports & 0xffff));
+      if (row !== NONE) {
+        flows.remember(row);
+        return row;
+      }
+      if ((packet.flagsOf(v, t, p.end, ANSWERED) & BEGUN) !== 0) this.#note(ports, second);
+    }
+    if (published.behind(protocol, ports >>> 16) !== NONE) this.#noteOwn(p, ip, t, second);
+    return NONE;
+  }
+
   /** Notes that the endpoint uses a port itself that is published. */
   #noteOwn(p: Packet, ip: number, t: packet.Transport, second: number): void {
     const v = p.view;
-    const six = v.getUint8(ip) >>> 4 === 6;
     const ports = v.getInt32(packet.offsetOf(t));
-    const own = packet.sourceOf(ip, six);
-    const client = packet.destinationOf(ip, six);
-    const b = (packet.protocolOf(t) << 24) | ALIAS | (six ? SIX : 0) | (ports & 0xffff);
+    const own = packet.sourceOf(ip, packet.isSix(t));
+    const client = packet.destinationOf(ip, packet.isSix(t));
+    const b = packet.kindOf(t) | ALIAS | (ports & 0xffff);
     const flows = this.#flows;
     const row = flows.find(v, client, own, (p.port << 16) | (ports >>> 16), b);
     const flags = packet.flagsOf(v, t, p.end, ANSWERED);
     if (row !== NONE) flows.see(row, flags, second);
-    else if (packet.protocolOf(t) === UDP || (flags & BEGUN) !== 0) flows.add(0, ANSWERED, second);
+    else if (packet.protocolOf(t) === UDP || (flags & BEGUN) !== 0) this.#note(0, second);
+  }
+
+  /** Notes what was looked for last and not found. */
+  #note(link: number, second: number): void {
+    if (this.#flows.add(link, ANSWERED, second) === NONE) this.count(UNFOLLOWED);
   }
 
   /** Turns an ICMP error about a packet that came by a published port into one about what the client sent. */

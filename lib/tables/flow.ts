@@ -61,6 +61,8 @@ const WORDS = 16;
 const LINK = 10;
 const SEEN = 11;
 const SECOND = 12;
+/** How many rows are kept at hand, a power of two. */
+const RECENT = 8192;
 /** Rows that are looked at where room is needed. */
 const RECLAIM = 64;
 /** Ports of the client that are tried where a flow needs another. */
@@ -96,6 +98,8 @@ export class FlowTable {
   #freed = 0;
   /** Rows that were ever used. */
   #used = 0;
+  /** Rows that were met lately, by few bits of what either side sends. What is there may be another, or none any more. */
+  readonly #recent = new Int32Array(RECENT);
   /** The key that is looked for, as in a row. */
   readonly #key = new Int32Array(LINK);
   /** The same, while another is looked for. */
@@ -103,7 +107,9 @@ export class FlowTable {
   readonly #places = new Quota('place', MAX_PORTS);
   readonly #most: number = 0;
   readonly #random: Random;
+  /** Key the hash. */
   readonly #secret: number = 0;
+  readonly #other: number = 0;
   /** Where ageing, and the search for room, go on. */
   #cursor = 0;
 
@@ -120,6 +126,7 @@ export class FlowTable {
     this.#most = Math.max(capacity >> 1, 16);
     this.#random = new Random(seed);
     this.#secret = this.#random.int32() | 1;
+    this.#other = this.#random.int32() | 1;
   }
 
   /** Bytes of memory. */
@@ -135,18 +142,79 @@ export class FlowTable {
     const key = this.#key;
     key[0] = a;
     key[1] = b;
-    if ((b & SIX) === 0) {
-      key[2] = v.getInt32(client);
-      key[3] = v.getInt32(own);
-    } else {
-      key[2] = v.getInt32(client + 12);
-      key[3] = v.getInt32(own + 12);
-      for (let i = 0; i < 3; i++) {
-        key[4 + i] = v.getInt32(client + 4 * i);
-        key[7 + i] = v.getInt32(own + 4 * i);
-      }
+    if ((b & SIX) !== 0) return this.#find6(v, client, own);
+    const c = v.getInt32(client);
+    const d = v.getInt32(own);
+    key[2] = c;
+    key[3] = d;
+    const index = this.#index;
+    const rows = this.#rows;
+    const mask = index.length - 1;
+    // What #slot does, by numbers at hand.
+    for (let i = hash4(a, b, c, d, this.#secret, this.#other) & mask; ; i = (i + 1) & mask) {
+      const row = index[i] - 1;
+      if (row < 0) return NONE;
+      const at = row * WORDS;
+      if (rows[at + 2] === c && rows[at + 1] === b && rows[at] === a && rows[at + 3] === d) return row;
+    }
+  }
+
+  #find6(v: DataView, client: number, own: number): number {
+    const key = this.#key;
+    key[2] = v.getInt32(client + 12);
+    key[3] = v.getInt32(own + 12);
+    for (let i = 0; i < 3; i++) {
+      key[4 + i] = v.getInt32(client + 4 * i);
+      key[7 + i] = v.getInt32(own + 4 * i);
     }
     return this.#index[this.#slot()] - 1;
+  }
+
+  /**
+   * The row of a flow that was met lately by what its client sends, or NONE, which says nothing. `kind` is the second
+   * word of the key without the port, `link` as in {@link add}. It spares what makes {@link find} slow: a hash that
+   * strangers cannot foresee, and the search among what is published.
+   */
+  recallAsked(v: DataView, client: number, own: number, place: number, kind: number, link: number): number {
+    const last = (kind & SIX) === 0 ? 0 : 12;
+    const c = v.getInt32(client + last);
+    const row = this.#recent[recentOf(c, link)];
+    const at = row * WORDS;
+    const rows = this.#rows;
+    if (rows[at + LINK] !== link || rows[at + 2] !== c || rows[at + 3] !== v.getInt32(own + last))
+      return NONE;
+    if ((rows[at + 1] & ~0xffff) !== kind || rows[at] >>> 16 !== place) return NONE;
+    return last === 0 || this.#isOf6(at, v, client, own) ? row : NONE;
+  }
+
+  /** The same by what the endpoint sends: `a` and `b` are the words of the key. */
+  recallAnswered(v: DataView, client: number, own: number, a: number, b: number): number {
+    const last = (b & SIX) === 0 ? 0 : 12;
+    const c = v.getInt32(client + last);
+    const row = this.#recent[recentOf(c, (a << 16) | (b & 0xffff))];
+    const at = row * WORDS;
+    const rows = this.#rows;
+    if (rows[at + 1] !== b || rows[at] !== a) return NONE;
+    if (rows[at + 2] !== c || rows[at + 3] !== v.getInt32(own + last)) return NONE;
+    return last === 0 || this.#isOf6(at, v, client, own) ? row : NONE;
+  }
+
+  /** Has both find a row, which is no alias. */
+  remember(row: number): void {
+    const at = row * WORDS;
+    const rows = this.#rows;
+    const c = rows[at + 2];
+    this.#recent[recentOf(c, rows[at + LINK])] = row;
+    this.#recent[recentOf(c, (rows[at] << 16) | (rows[at + 1] & 0xffff))] = row;
+  }
+
+  #isOf6(at: number, v: DataView, client: number, own: number): boolean {
+    const rows = this.#rows;
+    for (let i = 0; i < 3; i++) {
+      if (rows[at + 4 + i] !== v.getInt32(client + 4 * i) || rows[at + 7 + i] !== v.getInt32(own + 4 * i))
+        return false;
+    }
+    return true;
   }
 
   /** Makes a row for the key that {@link find} was asked for last and did not find; NONE where there is no room. */
@@ -192,6 +260,18 @@ export class FlowTable {
       return alias === NONE ? NONE : row;
     }
     return NONE;
+  }
+
+  /** Ports of a flow as the client sends them, the published one in the upper half. */
+  asked(row: number): number {
+    const link = this.#rows[row * WORDS + LINK];
+    return (link << 16) | (link >>> 16);
+  }
+
+  /** Ports of a flow as they are sent to the endpoint, the client's in the upper half. */
+  inside(row: number): number {
+    const at = row * WORDS;
+    return (this.#rows[at + 1] << 16) | (this.#rows[at] & 0xffff);
   }
 
   /** What a row leads to: word 10. */
@@ -385,11 +465,21 @@ export class FlowTable {
 
   #hash(words: Int32Array, at: number): number {
     const secret = this.#secret;
-    let h = keyed2(keyed2(words[at], words[at + 1], secret) ^ words[at + 2], words[at + 3], secret);
+    let h = hash4(words[at], words[at + 1], words[at + 2], words[at + 3], secret, this.#other);
     if ((words[at + 1] & SIX) === 0) return h;
     for (let i = at + 4; i < at + LINK; i += 2) h = keyed2(h ^ words[i], words[i + 1], secret);
     return h;
   }
+}
+
+/** Where a row is kept at hand. Who makes two flows meet there has both looked for, as all are without. */
+function recentOf(client: number, ports: number): number {
+  return Math.imul(client ^ ports ^ (ports >>> 16), 0x9e3779b1) >>> 19;
+}
+
+/** Two halves that do not wait for each other, each with a secret of its own. */
+function hash4(a: number, b: number, c: number, d: number, secret: number, other: number): number {
+  return keyed2(b, a, secret) ^ keyed2(c, d, other);
 }
 
 /** Whether a row is an alias that leads to a flow. */

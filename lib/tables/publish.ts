@@ -27,6 +27,8 @@ export class Published {
   readonly #shift: Int32Array;
   /** First and last key of the endpoint's own ports, in order, without overlaps. */
   readonly #inside: Int32Array;
+  /** A bit for each 32 ports, of whatever protocol: whether one of them is published, or behind such a one. */
+  readonly #near = new Int32Array(64);
   /** A bit for each protocol that has a range, by its number modulo 32, in which ICMP's and these differ. */
   readonly #protocols: number = 0;
 
@@ -45,11 +47,22 @@ export class Published {
     this.#shift = Int32Array.from(changed.map(({ published, port }) => port - published));
     this.#inside = Int32Array.from(merged(changed));
     for (const { protocol } of changed) this.#protocols |= 1 << protocol;
+    for (const p of changed)
+      for (const first of [p.published, p.port]) this.#mark(first, first + countOf(p) - 1);
+  }
+
+  #mark(first: number, last: number): void {
+    for (let i = first >>> 5; i <= last >>> 5; i++) this.#near[i >>> 5] |= 1 << (i & 31);
   }
 
   /** Whether some port of the protocol may be published; if not, none is. */
   concerns(protocol: number): boolean {
     return (this.#protocols & (1 << protocol)) !== 0;
+  }
+
+  /** Whether a port may be published, or behind a published one; if not, it is neither. Takes no search. */
+  isNear(port: number): boolean {
+    return (this.#near[port >>> 10] & (1 << ((port >>> 5) & 31))) !== 0;
   }
 
   /** The endpoint's own port behind a published one, or NONE where that is not published. */
