@@ -116,19 +116,23 @@ export function isError(v: DataView, l4: number, protocol: number, six: boolean)
 
 /** What a packet says about its flow; `side` says where it comes from, ASKED or ANSWERED. */
 export function flagsOf(v: DataView, t: Transport, end: number, side: number): number {
+  return protocolOf(t) === UDP ? side : side | saidOf(v, t, end, side);
+}
+
+function saidOf(v: DataView, t: Transport, end: number, side: number): number {
   const at = offsetOf(t);
-  const protocol = protocolOf(t);
-  if (protocol === TCP && at + tcp.SIZE <= end) {
+  if (protocolOf(t) === TCP) {
+    if (at + tcp.SIZE > end) return 0;
     const flags = tcp.flags(v, at);
-    if ((flags & tcp.RST) !== 0) return side | DONE;
-    if ((flags & (tcp.SYN | tcp.ACK)) === tcp.SYN) return side | BEGUN;
-    if ((flags & tcp.FIN) !== 0) return side | (side === ASKED ? CLIENT_DONE : ENDPOINT_DONE);
-  } else if (protocol === SCTP && at + sctp.SIZE + chunk.SIZE <= end) {
-    const first = chunk.type(v, at + sctp.SIZE);
-    if (first === chunk.INIT) return side | BEGUN;
-    if (first === chunk.ABORT || first === chunk.SHUTDOWN_COMPLETE) return side | DONE;
+    if ((flags & (tcp.SYN | tcp.FIN | tcp.RST)) === 0) return 0;
+    if ((flags & tcp.RST) !== 0) return DONE;
+    if ((flags & (tcp.SYN | tcp.ACK)) === tcp.SYN) return BEGUN;
+    return (flags & tcp.FIN) === 0 ? 0 : side === ASKED ? CLIENT_DONE : ENDPOINT_DONE;
   }
-  return side;
+  if (at + sctp.SIZE + chunk.SIZE > end) return 0;
+  const first = chunk.type(v, at + sctp.SIZE);
+  if (first === chunk.INIT) return BEGUN;
+  return first === chunk.ABORT || first === chunk.SHUTDOWN_COMPLETE ? DONE : 0;
 }
 
 /**
@@ -136,19 +140,23 @@ export function flagsOf(v: DataView, t: Transport, end: number, side: number): n
  * What was left to be completed covers the ports only when it is: the field holds the pseudo header alone.
  */
 export function rewrite(p: Packet, ip: number, t: Transport, ports: number): Drop {
+  if (protocolOf(t) !== UDP) return rewriteOther(p, ip, t, ports);
   const v = p.view;
   const at = offsetOf(t);
-  const before = v.getInt32(at);
-  const protocol = protocolOf(t);
-  const partial = p.csumStart === at;
-  if (protocol === SCTP) return rewriteSctp(v, ip, t, ports, partial);
-  if (protocol === TCP) {
-    if (at + TCP_CHECKSUM + 2 > payloadEnd(v, ip))
-      return (t & FRAGMENT) !== 0 ? PUBLISHED_FRAGMENT : MALFORMED;
-    if (!partial) updateAt(v, at + TCP_CHECKSUM, before, ports);
-  } else if (!partial && v.getUint16(at + UDP_CHECKSUM) !== 0) {
-    updateUdp(v, at + UDP_CHECKSUM, before, ports);
+  if (p.csumStart !== at && v.getUint16(at + UDP_CHECKSUM) !== 0) {
+    updateUdp(v, at + UDP_CHECKSUM, v.getInt32(at), ports);
   }
+  v.setInt32(at, ports);
+  return PASS;
+}
+
+function rewriteOther(p: Packet, ip: number, t: Transport, ports: number): Drop {
+  const v = p.view;
+  const at = offsetOf(t);
+  const partial = p.csumStart === at;
+  if (protocolOf(t) === SCTP) return rewriteSctp(v, ip, t, ports, partial);
+  if (at + TCP_CHECKSUM + 2 > payloadEnd(v, ip)) return (t & FRAGMENT) !== 0 ? PUBLISHED_FRAGMENT : MALFORMED;
+  if (!partial) updateAt(v, at + TCP_CHECKSUM, v.getInt32(at), ports);
   v.setInt32(at, ports);
   return PASS;
 }

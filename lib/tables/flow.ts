@@ -47,6 +47,8 @@ export const DONE = CLIENT_DONE | ENDPOINT_DONE;
 /** A new connection, with which all that was seen before is over: SYN, INIT. */
 export const BEGUN = 32;
 
+const BOTH = ANSWERED | ESTABLISHED;
+
 /** In the second word of a key: addresses are IPv6. */
 export const SIX = 0x10000;
 /** In the second word of a key: an alias. */
@@ -293,13 +295,11 @@ export class FlowTable {
   see(row: number, flags: number, second: number): void {
     const at = row * WORDS;
     const rows = this.#rows;
-    rows[at + SECOND] = second;
     const before = rows[at + SEEN];
-    if ((flags & BEGUN) !== 0) rows[at + SEEN] = flags & ~BEGUN;
-    else if ((before & flags) !== flags || (before & (ANSWERED | ESTABLISHED)) === ANSWERED) {
-      const both = (flags & ASKED) !== 0 && (before & ANSWERED) !== 0;
-      rows[at + SEEN] = before | flags | (both ? ESTABLISHED : 0);
-    }
+    rows[at + SECOND] = second;
+    // Most packets say nothing new.
+    if ((before & flags) !== flags || (before & BOTH) === ANSWERED)
+      rows[at + SEEN] = seenAfter(before, flags);
   }
 
   /** Forgets a flow, with its alias. */
@@ -470,6 +470,13 @@ export class FlowTable {
     for (let i = at + 4; i < at + LINK; i += 2) h = keyed2(h ^ words[i], words[i + 1], secret);
     return h;
   }
+}
+
+/** What was seen of a flow after one more packet. */
+function seenAfter(before: number, flags: number): number {
+  if ((flags & BEGUN) !== 0) return flags & ~BEGUN;
+  const both = (flags & ASKED) !== 0 && (before & ANSWERED) !== 0;
+  return before | flags | (both ? ESTABLISHED : 0);
 }
 
 /** Where a row is kept at hand. Who makes two flows meet there has both looked for, as all are without. */
