@@ -39,6 +39,7 @@ export async function doctor(parts: DoctorParts): Promise<Check[]> {
     store(control.health),
     ...socketChecks([local.dataPort, ...(local.esp === null ? [] : [local.esp.port])]),
     ...keys(parts),
+    ...dataPorts(parts),
     ...(await Promise.all([mtus(parts), forwarding(parts)])).flat(),
   ];
 }
@@ -87,6 +88,17 @@ function keys({ control, encryptedPeers }: DoctorParts): Check[] {
     ...(ready.length > 0 ? [check('keys', true, `of ${ready.length} of ${rows.length} nodes`, '')] : []),
     ...missing.map(({ name, address }) => check('keys', false, `none of ${name} (${address})`, advice)),
   ];
+}
+
+/** What ESP carries is a packet from data port to data port, and another port's is refused (drop reason bad-trailer). */
+function dataPorts({ control, local }: DoctorParts): Check[] {
+  const peers = [...peersOf(control!).values()].filter(({ networks }) => networks.some((n) => n.encrypted));
+  const others = peers.map(({ peer }) => peer).filter(({ dataPort }) => dataPort !== local!.dataPort);
+  return others.map(({ name, address, dataPort }) => {
+    const found = `${name} (${address}) has ${dataPort}, this node ${local!.dataPort}`;
+    const advice = 'nothing arrives in encrypted networks: give "up" the same --data-port on every node';
+    return check('data port', false, found, advice);
+  });
 }
 
 async function mtus({ control, local, namespace }: DoctorParts): Promise<Check[]> {
