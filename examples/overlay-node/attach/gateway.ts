@@ -20,7 +20,7 @@ import { chain, TABLE } from './rules.ts';
 import { ipBatch, nft, run, setNet } from './system.ts';
 
 /** What names of gateways' namespaces, and of their devices in the host, begin with. */
-const PREFIX = 'pwg';
+export const GATEWAY_PREFIX = 'pwg';
 /** The device towards the containers. */
 export const GATEWAY_DEVICE = 'gw';
 
@@ -43,12 +43,12 @@ const OWNER = 6;
 
 /** Name of a gateway's namespace. */
 export function gatewayNamespace(vni: number, node: string): string {
-  return `${PREFIX}-${node.slice(0, OWNER)}-${vni}`;
+  return `${GATEWAY_PREFIX}-${node.slice(0, OWNER)}-${vni}`;
 }
 
 /** Name of its device in the host: as long as the kernel allows (15 characters, IFNAMSIZ). */
 function linkDevice(vni: number, node: string): string {
-  return `${PREFIX}${node.slice(0, OWNER)}${vni.toString(16).padStart(6, '0')}`;
+  return `${GATEWAY_PREFIX}${node.slice(0, OWNER)}${vni.toString(16).padStart(6, '0')}`;
 }
 
 /** VNIs of a node's gateways on this host, also of those that were left by a daemon that died. */
@@ -135,7 +135,7 @@ function prepare(namespace: string, forwards: boolean): void {
 
 /** Rules of the host. The chain `ports` is filled by host-ports.ts. */
 function hostRules(): string[] {
-  const ours = `"${PREFIX}*"`;
+  const ours = `"${GATEWAY_PREFIX}*"`;
   return [
     `add table ${TABLE}`,
     `add chain ${TABLE} ports`,

@@ -23,6 +23,7 @@ import { findHost } from './host.ts';
 import type { Logger } from './log.ts';
 import { type Applicant, Member, type MemberParts } from './member.ts';
 import { forgetMembership, readMembership } from './membership.ts';
+import { Observer } from './observer.ts';
 import { type DaemonOptions, readSecret } from './options.ts';
 import { Running } from './running.ts';
 import { StateFolder } from './state.ts';
@@ -33,6 +34,7 @@ export class NodeDaemon implements Daemon {
   readonly #state: StateFolder;
   readonly #log: Logger;
   readonly #began = performance.now();
+  readonly #observer: Observer;
   #member: Member | null = null;
   #running: Running | null = null;
   /** Why this node, though it was in a cluster, is in none. */
@@ -58,6 +60,7 @@ export class NodeDaemon implements Daemon {
     this.#options = options;
     this.#state = state;
     this.#log = log;
+    this.#observer = new Observer({ running: () => this.#running, state: state.path, log });
   }
 
   async #reopen(): Promise<void> {
@@ -268,22 +271,30 @@ export class NodeDaemon implements Daemon {
   }
 
   async peers(): Promise<readonly PeerRow[]> {
-    throw new Error('not here');
+    this.#here();
+    return this.#observer.peers();
   }
   async stats(): Promise<Stats> {
-    throw new Error('not here');
+    this.#here();
+    return this.#observer.stats();
   }
   async doctor(): Promise<readonly Check[]> {
-    throw new Error('not here');
+    const trouble = this.#trouble;
+    const found = await this.#observer.doctor();
+    if (trouble === null) return found;
+    const advice = '"packetweave leave --force" forgets it; then join again';
+    return [...found, { name: 'membership', ok: false, found: trouble.message, advice }];
   }
-  async capture(_query: Record<string, string>, _signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
-    throw new Error('not here');
+  async capture(query: Record<string, string>, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    this.#here();
+    return this.#observer.capture(query, signal);
   }
-  async trace(_query: Record<string, string>, _signal: AbortSignal): Promise<AsyncIterable<string>> {
-    throw new Error('not here');
+  async trace(query: Record<string, string>, signal: AbortSignal): Promise<AsyncIterable<string>> {
+    this.#here();
+    return this.#observer.trace(query, signal);
   }
   async metrics(): Promise<{ readonly type: string; readonly text: string }> {
-    throw new Error('not here');
+    return this.#observer.metrics();
   }
 
   health(): { readonly ok: boolean; readonly [detail: string]: unknown } {

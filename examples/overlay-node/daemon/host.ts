@@ -1,5 +1,5 @@
 /** This host on the underlay: the address that the others are told, and how large its packets can be. */
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
 import { isIP } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
 import { ControlError } from '../control/errors.ts';
@@ -63,10 +63,12 @@ function wanted(all: readonly Address[], advertise: string): Address {
   );
 }
 
-/** What the loopback device would carry is no measure of an underlay. */
+/** What the loopback device would carry is no measure of an underlay. /sys may be that of another network namespace, so
+ * that `ip` is asked. */
 function mtuOf(device: string): number {
+  const { stdout } = spawnSync('ip', ['-j', 'link', 'show', 'dev', device], { encoding: 'utf8' });
   try {
-    const mtu = Number(readFileSync(`/sys/class/net/${device}/mtu`, 'utf8'));
+    const [{ mtu }] = JSON.parse(stdout) as [{ readonly mtu: number }];
     return mtu >= 576 && mtu < 65536 ? Math.min(mtu, 9216) : 1500;
   } catch {
     return 1500;

@@ -6,7 +6,7 @@ import type { Control } from '../control/control.ts';
 import type { Endpoint } from '../control/model.ts';
 import { Commands } from './commands.ts';
 import { Containers } from './containers.ts';
-import type { Dataplane } from './dataplane.ts';
+import type { Dataplane, DataplaneLocal } from './dataplane.ts';
 import type { Place } from './desired.ts';
 import { GatewayService } from './gateway-service.ts';
 import { type Logger, libraryLog } from './log.ts';
@@ -37,6 +37,8 @@ export type Placer = (endpoint: Endpoint) => Place | null;
 
 export class Running {
   readonly control: Control;
+  /** What the dataplane was told of this host. */
+  readonly local: DataplaneLocal;
   readonly dataplane: Dataplane;
   readonly containers: Containers;
   readonly plumbing: Plumbing;
@@ -56,15 +58,14 @@ export class Running {
     const folder = await state.folder('commands');
     const { address, dataPort, espPort, mtu } = control.node;
     const later: { running: Running | null } = { running: null };
-    const dataplane = await WorkerDataplane.start(
-      { address, dataPort, mtu, esp: secret === null ? null : { secret, port: espPort, keys: control.keys } },
-      {
-        log: libraryLog(log.child({ part: 'dataplane' })),
-        onPortBack: () => later.running?.devicesAreBack(),
-        onError,
-      },
-    );
-    const running = new Running(parts, dataplane, records, folder);
+    const esp = secret === null ? null : { secret, port: espPort, keys: control.keys };
+    const local: DataplaneLocal = { address, dataPort, mtu, esp };
+    const dataplane = await WorkerDataplane.start(local, {
+      log: libraryLog(log.child({ part: 'dataplane' })),
+      onPortBack: () => later.running?.devicesAreBack(),
+      onError,
+    });
+    const running = new Running(parts, local, dataplane, records, folder);
     later.running = running;
     try {
       await running.#begin();
@@ -75,10 +76,17 @@ export class Running {
     return running;
   }
 
-  private constructor(parts: RunningParts, dataplane: Dataplane, records: Records, folder: string) {
+  private constructor(
+    parts: RunningParts,
+    local: DataplaneLocal,
+    dataplane: Dataplane,
+    records: Records,
+    folder: string,
+  ) {
     const { control, options, learning, log } = parts;
     const { id: node } = control.node;
     this.control = control;
+    this.local = local;
     this.dataplane = dataplane;
     this.records = records;
     this.#log = log;

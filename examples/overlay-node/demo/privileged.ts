@@ -110,7 +110,8 @@ class Host {
   }
 }
 
-const quoted = (word: string) => (/^[\w./:@%+=,-]+$/.test(word) ? word : `'${word}'`);
+const quoted = (word: string) =>
+  /^[\w./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 
 function ip(...args: readonly string[]): void {
   const { status, stderr } = spawnSync('ip', args, { encoding: 'utf8' });
@@ -142,7 +143,8 @@ export async function privileged(report: Report): Promise<void> {
     await show(report, hosts[0], hosts[1]);
   } finally {
     for (const host of hosts) {
-      await host.ask('rm', '--force', 'web').catch(() => {});
+      await host.ask('rm', '--force', host === hosts[0] ? 'web' : 'client');
+      await host.ask('leave', '--force');
       await host.down();
     }
     end();
@@ -164,9 +166,10 @@ async function show(report: Report, one: Host, two: Host): Promise<void> {
   const capture = one.background('capture', 'underlay', '-w', one.path('underlay.pcapng'));
   const inside = one.background('capture', 'demo', '-w', one.path('inside.pcapng'));
   await pause(500);
-  const ping = await two.type('run', '--network', 'demo', '--', 'ping', '-c', '3', '-i', '0.2', 'web');
+  await two.type('run', '--network', 'demo', '--name', 'client', '-d', '--', 'sleep', '60');
+  const ping = await two.type('exec', 'client', 'ping', '-c', '3', '-i', '0.2', 'web');
   report.expect(/ 0% packet loss/.test(ping), 'host2 pings web on host1 by name');
-  const page = await two.type('run', '--network', 'demo', '--', process.execPath, '-e', CLIENT);
+  const page = await two.type('exec', 'client', process.execPath, '-e', CLIENT);
   report.expect(page.includes(PAYLOAD), 'port 8080 of web is its port 80');
   await one.type('ps');
   await one.type('peers');
