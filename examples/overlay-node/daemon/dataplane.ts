@@ -52,7 +52,13 @@ export interface DataplaneLocal {
   readonly dataPort: number;
   readonly mtu: number;
   /** Null where nothing can be encrypted: there is no secret. */
-  readonly esp: { readonly secret: string; readonly port: number; readonly keys: KeyChannel | null } | null;
+  readonly esp: {
+    readonly secret: string;
+    readonly port: number;
+    readonly keys: KeyChannel | null;
+    /** Milliseconds after which keys are replaced. Default: the library's. */
+    readonly period?: number;
+  } | null;
 }
 
 export interface Dataplane {

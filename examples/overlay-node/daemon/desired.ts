@@ -7,7 +7,7 @@ import { cidr, contains, parseAddress } from '../control/cidr.ts';
 import type { NetworkView } from '../control/control.ts';
 import { macOf } from '../control/ipam.ts';
 import type { Endpoint, Network, NodeState, PublishedPort } from '../control/model.ts';
-import type { DataplaneNetwork, LocalPort, RemoteEndpoint } from './dataplane.ts';
+import type { DataplaneLocal, DataplaneNetwork, LocalPort, RemoteEndpoint } from './dataplane.ts';
 import { withoutLength } from './names.ts';
 
 /** Where an endpoint of this node is. */
@@ -68,6 +68,16 @@ export function desiredNetwork(
     endpoints,
     ports,
     learning,
+  };
+}
+
+/** What the library is told of encryption. */
+export function espConfig({ secret, port, keys, period }: NonNullable<DataplaneLocal['esp']>) {
+  return {
+    secret,
+    port,
+    ...(keys !== null && { channel: keys }),
+    ...(period !== undefined && { period }),
   };
 }
 

@@ -25,6 +25,8 @@ export interface DaemonOptions {
   readonly logLevel: string;
   /** Largest IP packet that the underlay carries, in bytes; null: that of its interface. */
   readonly mtu: number | null;
+  /** Seconds after which the keys of encrypted networks are replaced; null: 12 hours. */
+  readonly keyPeriod: number | null;
   /** Addresses of the other hosts where no store tells them. */
   readonly peers: readonly string[];
   /** File with the secret that `peers` are encrypted by. */
@@ -46,6 +48,7 @@ export const DEFAULTS: DaemonOptions = {
   metrics: null,
   logLevel: 'info',
   mtu: null,
+  keyPeriod: null,
   peers: [],
   secretFile: null,
   dnsUpstream: [],
@@ -95,6 +98,8 @@ const RULES: { readonly [K in keyof DaemonOptions]: Rule } = {
   metrics: text('ADDRESS:PORT', isSocket),
   logLevel: text(`one of ${LOG_LEVELS.join(', ')}`, (v) => LOG_LEVELS.includes(v)),
   mtu: integer(576, 65535),
+  // Keys are in use for at least as long as they take to be known everywhere.
+  keyPeriod: integer(20, 30 * 24 * 3600),
   peers: listOf(text('an address', (v) => isIP(v) !== 0)),
   secretFile: PATH,
   dnsUpstream: listOf(text('an ADDRESS or ADDRESS:PORT', (v) => isIP(v) !== 0 || isSocket(v))),

@@ -16,7 +16,7 @@ import {
   type RunningTrace,
 } from 'packetweave';
 import type { Dataplane, DataplaneLocal, DataplaneNetwork, LocalPort } from './dataplane.ts';
-import { publications } from './desired.ts';
+import { espConfig, publications } from './desired.ts';
 
 export class ProcessDataplane implements Dataplane {
   readonly #local: DataplaneLocal;
@@ -80,13 +80,8 @@ export class ProcessDataplane implements Dataplane {
 
   #description(networks: readonly DataplaneNetwork[]): OverlayConfig {
     const { address, dataPort: port, mtu, esp } = this.#local;
-    const encryption = esp && {
-      secret: esp.secret,
-      port: esp.port,
-      ...(esp.keys !== null && { channel: esp.keys }),
-    };
     return {
-      local: { address, port, mtu, ...(encryption !== null && { esp: encryption }) },
+      local: { address, port, mtu, ...(esp !== null && { esp: espConfig(esp) }) },
       networks: networks.map(({ vni, encrypted, learning, remotes, endpoints, ports, mtu }) => ({
         vni,
         encrypted,

@@ -53,12 +53,13 @@ export class Running {
   #unlisten = (): void => {};
 
   static async start(parts: RunningParts): Promise<Running> {
-    const { control, secret, state, log, onError } = parts;
+    const { control, secret, options, state, log, onError } = parts;
     const records = await Records.open(state, (message) => log.warn(message));
     const folder = await state.folder('commands');
     const { address, dataPort, espPort, mtu } = control.node;
     const later: { running: Running | null } = { running: null };
-    const esp = secret === null ? null : { secret, port: espPort, keys: control.keys };
+    const period = options.keyPeriod === null ? {} : { period: options.keyPeriod * 1000 };
+    const esp = secret === null ? null : { secret, port: espPort, keys: control.keys, ...period };
     const local: DataplaneLocal = { address, dataPort, mtu, esp };
     const dataplane = await WorkerDataplane.start(local, {
       log: libraryLog(log.child({ part: 'dataplane' })),

@@ -16,7 +16,7 @@ import {
 } from 'packetweave';
 import { parse } from 'packetweave/codecs/mac';
 import type { Dataplane, DataplaneLocal, DataplaneNetwork, LocalPort } from './dataplane.ts';
-import { publications } from './desired.ts';
+import { espConfig, publications } from './desired.ts';
 
 export interface WorkerDataplaneEvents {
   readonly log: Log;
@@ -90,9 +90,7 @@ function description(local: DataplaneLocal, networks: readonly DataplaneNetwork[
       address,
       port,
       mtu,
-      ...(esp !== null && {
-        esp: { secret: esp.secret, port: esp.port, ...(esp.keys !== null && { channel: esp.keys }) },
-      }),
+      ...(esp !== null && { esp: espConfig(esp) }),
     },
     networks: networks.map((network) => described(network)),
   };

@@ -81,10 +81,15 @@ export class Host {
     }
     for (let i = 0; i < 200; i++) {
       if (this.#daemon.exitCode !== null) throw new Error(`the daemon of ${this.name} ended:\n${this.#log}`);
-      if (existsSync(this.socket) && (await this.attempt('version')).code === 0) return;
+      if (existsSync(this.socket) && (await this.#answers())) return;
       await pause(25);
     }
     throw new Error(`the daemon of ${this.name} does not answer:\n${this.#log}`);
+  }
+
+  async #answers(): Promise<boolean> {
+    const { code, stdout } = await this.attempt('version', '--json');
+    return code === 0 && JSON.parse(stdout).daemon !== null;
   }
 
   /** Ends the daemon by a signal and waits until it is gone. */
