@@ -3,7 +3,7 @@
  * Synchronous. The stores in memory and in a folder are made of it; the latter writes a change down before it is applied.
  */
 import { ControlError } from '../errors.ts';
-import { compareKeys } from './keys.ts';
+import { SortedKeys } from './sorted-keys.ts';
 import type { Condition, Entry, Event, Operation, Watch, WatchEnd, Watcher } from './store.ts';
 
 /** What becomes of a key: `value` null when it goes away. */
@@ -47,10 +47,12 @@ const historyLimits: HistoryLimits = { commits: 10_000, characters: 16 << 20 };
 export class Ledger {
   #revision = 0;
   readonly #entries = new Map<string, LedgerEntry>();
-  /** In byte order. */
-  readonly #keys: string[] = [];
+  readonly #keys = new SortedKeys();
   readonly #leases = new Map<string, LeaseState>();
-  readonly #watches = new Set<LedgerWatch>();
+  /** No lease runs out before. */
+  #quiet = Number.POSITIVE_INFINITY;
+  /** By prefix: many watch the same. */
+  readonly #watches = new Map<string, Set<LedgerWatch>>();
   readonly #limits: HistoryLimits;
   #history: Commit[] = [];
   #characters = 0;
@@ -73,7 +75,7 @@ export class Ledger {
     return this.#gaps;
   }
   get size(): number {
-    return this.#keys.length;
+    return this.#keys.size;
   }
 
   get(key: string): LedgerEntry | null {
@@ -81,10 +83,7 @@ export class Ledger {
   }
 
   list(prefix: string): LedgerEntry[] {
-    const found: LedgerEntry[] = [];
-    for (let i = this.#place(prefix); i < this.#keys.length && this.#keys[i]!.startsWith(prefix); i++)
-      found.push(this.#entries.get(this.#keys[i]!)!);
-    return found;
+    return this.#keys.startingWith(prefix).map((key) => this.#entries.get(key)!);
   }
 
   /** What the operations would change, or null where a condition does not hold. `staged` are changes that are not yet
@@ -113,7 +112,9 @@ export class Ledger {
     this.#revision = commit.revision;
     for (const change of commit.changes) this.#change(change, commit.revision);
     this.remember(commit);
-    for (const watch of this.#watches) watch.tell(commit);
+    for (const [prefix, watches] of this.#watches) {
+      if (touches(commit, prefix)) for (const watch of watches) watch.tell(commit);
+    }
   }
 
   /** Puts an entry as it was kept, without telling anybody: for a ledger that is opened. */
@@ -154,7 +155,7 @@ export class Ledger {
   }
 
   watch(prefix: string, revision: number, watcher: Watcher): LedgerWatch {
-    const watch = new LedgerWatch(prefix, watcher, () => this.#watches.delete(watch));
+    const watch = new LedgerWatch(prefix, watcher, () => this.#unwatch(prefix, watch));
     const lost =
       revision < this.#compacted ||
       revision > this.#revision ||
@@ -163,13 +164,24 @@ export class Ledger {
       watch.end('compacted');
       return watch;
     }
-    this.#watches.add(watch);
-    for (const commit of this.#history) if (commit.revision > revision) watch.tell(commit);
+    const others = this.#watches.get(prefix) ?? new Set();
+    this.#watches.set(prefix, others.add(watch));
+    for (const commit of this.#history) {
+      if (commit.revision > revision && touches(commit, prefix)) watch.tell(commit);
+    }
     return watch;
   }
 
+  #unwatch(prefix: string, watch: LedgerWatch): void {
+    const others = this.#watches.get(prefix);
+    others?.delete(watch);
+    if (others?.size === 0) this.#watches.delete(prefix);
+  }
+
   grant(id: string, ttl: number, now: number): void {
-    this.#leases.set(id, { ttl, deadline: now + ttl * 1000, keys: new Set() });
+    const deadline = now + ttl * 1000;
+    this.#leases.set(id, { ttl, deadline, keys: new Set() });
+    this.#quiet = Math.min(this.#quiet, deadline);
   }
   keepAlive(id: string, now: number): void {
     const lease = this.#leases.get(id);
@@ -184,13 +196,15 @@ export class Ledger {
   }
   /** Leases that ran out. */
   expired(now: number): string[] {
+    if (now < this.#quiet) return [];
+    this.#quiet = Number.POSITIVE_INFINITY;
+    for (const { deadline } of this.#leases.values()) this.#quiet = Math.min(this.#quiet, deadline);
     return [...this.#leases].filter(([, lease]) => lease.deadline <= now).map(([id]) => id);
   }
-  /** When the next lease runs out; Infinity where there is none. */
+  /** When to look for leases that ran out; Infinity where there is none. No lease runs out before, though perhaps none
+   * does then: it may have been kept alive. */
   get nextDeadline(): number {
-    let next = Number.POSITIVE_INFINITY;
-    for (const { deadline } of this.#leases.values()) next = Math.min(next, deadline);
-    return next;
+    return this.#leases.size === 0 ? Number.POSITIVE_INFINITY : this.#quiet;
   }
   /** What goes away with a lease. */
   hangingOn(id: string): Change[] {
@@ -204,25 +218,13 @@ export class Ledger {
     const before = this.#entries.get(key);
     if (before?.lease) this.#leases.get(before.lease)?.keys.delete(key);
     if (value === null) {
-      if (before) this.#keys.splice(this.#place(key), 1);
+      if (before) this.#keys.remove(key);
       this.#entries.delete(key);
       return;
     }
-    if (!before) this.#keys.splice(this.#place(key), 0, key);
+    if (!before) this.#keys.add(key);
     this.#entries.set(key, { key, value, revision, lease });
     if (lease) this.#leases.get(lease)?.keys.add(key);
-  }
-
-  /** Index of the first key that is not before this one. */
-  #place(key: string): number {
-    let low = 0;
-    let high = this.#keys.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (compareKeys(this.#keys[middle]!, key) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 }
 
@@ -242,8 +244,8 @@ export class LedgerWatch implements Watch {
     this.#gone = gone;
   }
 
+  /** A commit that touches the prefix. */
   tell(commit: Commit): void {
-    if (!commit.changes.some(({ key }) => key.startsWith(this.#prefix))) return;
     this.#queue.push(commit);
     this.#later();
   }
@@ -290,6 +292,10 @@ export class LedgerWatch implements Watch {
 
 export function noLease(): ControlError {
   return new ControlError('NOT_FOUND', 'the lease has expired or was revoked');
+}
+
+function touches({ changes }: Commit, prefix: string): boolean {
+  return changes.some(({ key }) => key.startsWith(prefix));
 }
 
 function weight(commit: Commit): number {

@@ -15,6 +15,8 @@ interface Shared {
   readonly now: () => number;
   readonly timers: boolean;
   timer: NodeJS.Timeout | null;
+  /** When the timer is due. */
+  due: number;
   leases: number;
 }
 
@@ -35,6 +37,7 @@ export class MemoryStore implements Store {
       now: options.now ?? (() => performance.now()),
       timers: !options.now,
       timer: null,
+      due: 0,
       leases: 0,
     };
   }
@@ -149,7 +152,8 @@ export class MemoryStore implements Store {
   #enter(): void {
     if (this.#closed) throw new ControlError('AWAY', 'the store is closed');
     if (this.#away) throw new ControlError('AWAY', 'the store cannot be reached');
-    this.tick();
+    const { ledger, now } = this.#shared;
+    if (now() >= ledger.nextDeadline) this.tick();
   }
 
   #revoke(id: string): void {
@@ -161,11 +165,16 @@ export class MemoryStore implements Store {
 
   #schedule(): void {
     const shared = this.#shared;
-    if (shared.timer) clearTimeout(shared.timer);
-    shared.timer = null;
     const next = shared.ledger.nextDeadline;
     if (!shared.timers || next === Number.POSITIVE_INFINITY) return;
-    shared.timer = setTimeout(() => this.tick(), Math.min(Math.max(1, next - shared.now()), 1 << 30)).unref();
+    if (shared.timer !== null && shared.due <= next) return;
+    if (shared.timer !== null) clearTimeout(shared.timer);
+    shared.due = next;
+    const wait = Math.min(Math.max(1, next - shared.now()), 1 << 30);
+    shared.timer = setTimeout(() => {
+      shared.timer = null;
+      this.tick();
+    }, wait).unref();
   }
 }
 
