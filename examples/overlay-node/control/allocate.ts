@@ -15,6 +15,8 @@ import { type Claim, keyOf, readClaim } from './records.ts';
 import type { WantedEndpoint } from './requests.ts';
 import type { Condition, Operation, Store } from './store/store.ts';
 
+/** Attempts after which it is asked what is taken: most often another was faster, and what is next is told by the cursor. */
+const BLIND = 3;
 /** Of how many free addresses one is drawn at the most, after others were faster. */
 const SPREAD = 64;
 
@@ -54,6 +56,7 @@ export async function allocate(options: AllocateOptions): Promise<Endpoint> {
     cursor: await readCursor(store, network.id),
     claims: null,
   };
+  const asked = [wanted.ip, wanted.ip6, wanted.mac].some((address) => address !== null);
   let collected = false;
   for (let attempt = 0; ; attempt++) {
     const spread = Math.min(SPREAD, 2 ** attempt);
@@ -67,6 +70,8 @@ export async function allocate(options: AllocateOptions): Promise<Endpoint> {
       }
     } else if (await write(store, endpoint, state, network)) return endpoint;
     await refresh(store, state, network, node);
+    if (endpoint === null || asked || attempt + 1 >= BLIND)
+      state.claims = await listClaims(store, network.id);
   }
 }
 
@@ -98,22 +103,23 @@ async function write(store: Store, endpoint: Endpoint, state: State, network: Ne
   });
 }
 
-/** Finds out why a transaction was refused, and what is taken. */
+/** Finds out why a transaction was refused. */
 async function refresh(store: Store, state: State, network: Network, node: string): Promise<void> {
-  const [networkEntry, nodeEntry, cursor, claims] = await Promise.all([
+  const [networkEntry, nodeEntry, cursor] = await Promise.all([
     store.get(keyOf.network(network.id)),
     store.get(keyOf.node(node)),
     readCursor(store, network.id),
-    store.list(`addresses/${network.id}/`),
   ]);
   if (networkEntry === null) throw notFound(network.name);
   if (nodeEntry === null) throw removedNode(node);
   state.revision = networkEntry.revision;
   state.nodeRevision = nodeEntry.revision;
   state.cursor = cursor;
-  state.claims = new Map(
-    claims.entries.map(({ key, value }) => [key.slice(key.lastIndexOf('/') + 1), claimOf(value, key)]),
-  );
+}
+
+async function listClaims(store: Store, network: string): Promise<Map<string, Claim>> {
+  const { entries } = await store.list(`addresses/${network}/`);
+  return new Map(entries.map(({ key, value }) => [key.slice(key.lastIndexOf('/') + 1), claimOf(value, key)]));
 }
 
 /** Frees the addresses of a network that no endpoint has; whether there were any. */
