@@ -6,43 +6,87 @@ import type { Named, Names } from '../dns/names.ts';
 /** How many digits of a container's id are a name of it. */
 const SHORT = 12;
 
-/** The names of one network, put in order when somebody asks first. */
+/** What is in an index for an endpoint. */
+interface Entry {
+  readonly endpoint: Endpoint;
+  readonly named: Named;
+}
+
+/** The names of one network. It is brought up to date when somebody asks, at the cost of a look at each endpoint and of
+ * what has changed; views share one map of endpoints, which is altered in place. */
 class Index {
-  readonly view: NetworkView;
+  #view: NetworkView;
+  #fresh = false;
+  readonly #entries = new Map<string, Entry>();
   /** By name, in small letters. */
-  #byName: Map<string, Named[]> | null = null;
-  #byAddress: Map<string, Named> | null = null;
+  readonly #byName = new Map<string, Named[]>();
+  readonly #byAddress = new Map<string, Named[]>();
 
   constructor(view: NetworkView) {
-    this.view = view;
+    this.#view = view;
+  }
+
+  /** Name of the network. */
+  get name(): string {
+    return this.#view.network.name;
+  }
+
+  follow(view: NetworkView): void {
+    if (view === this.#view) return;
+    this.#view = view;
+    this.#fresh = false;
   }
 
   named(name: string): readonly Named[] {
-    this.#make();
-    const suffix = `.${this.view.network.name.toLowerCase()}`;
-    const inside = name.endsWith(suffix) ? this.#byName!.get(name.slice(0, -suffix.length)) : undefined;
-    return [...(this.#byName!.get(name) ?? []), ...(inside ?? [])];
+    this.#refresh();
+    const suffix = `.${this.name.toLowerCase()}`;
+    const inside = name.endsWith(suffix) ? this.#byName.get(name.slice(0, -suffix.length)) : undefined;
+    return [...(this.#byName.get(name) ?? []), ...(inside ?? [])];
   }
 
+  /** Who came last, where two have it. */
   at(address: string): Named | undefined {
-    this.#make();
-    return this.#byAddress!.get(address);
+    this.#refresh();
+    return this.#byAddress.get(address)?.at(-1);
   }
 
-  #make(): void {
-    if (this.#byName !== null) return;
-    this.#byName = new Map();
-    this.#byAddress = new Map();
-    for (const endpoint of this.view.endpoints.values()) {
-      const named = namedOf(endpoint, this.view.network.name);
-      for (const address of named.addresses) this.#byAddress.set(address, named);
-      for (const name of new Set(named.names.map((name) => name.toLowerCase()))) {
-        const same = this.#byName.get(name);
-        if (same === undefined) this.#byName.set(name, [named]);
-        else same.push(named);
-      }
-    }
+  #refresh(): void {
+    if (this.#fresh) return;
+    this.#fresh = true;
+    const { endpoints } = this.#view;
+    for (const [id, entry] of this.#entries)
+      if (endpoints.get(id) !== entry.endpoint) this.#remove(id, entry);
+    for (const [id, endpoint] of endpoints) if (!this.#entries.has(id)) this.#add(id, endpoint);
   }
+
+  #add(id: string, endpoint: Endpoint): void {
+    const named = namedOf(endpoint, this.name);
+    this.#entries.set(id, { endpoint, named });
+    for (const address of named.addresses) add(this.#byAddress, address, named);
+    for (const name of keysOf(named)) add(this.#byName, name, named);
+  }
+
+  #remove(id: string, { named }: Entry): void {
+    this.#entries.delete(id);
+    for (const address of named.addresses) remove(this.#byAddress, address, named);
+    for (const name of keysOf(named)) remove(this.#byName, name, named);
+  }
+}
+
+function keysOf({ names }: Named): Set<string> {
+  return new Set(names.map((name) => name.toLowerCase()));
+}
+
+function add(map: Map<string, Named[]>, key: string, named: Named): void {
+  const same = map.get(key);
+  if (same === undefined) map.set(key, [named]);
+  else same.push(named);
+}
+
+function remove(map: Map<string, Named[]>, key: string, named: Named): void {
+  const left = (map.get(key) ?? []).filter((other) => other !== named);
+  if (left.length > 0) map.set(key, left);
+  else map.delete(key);
 }
 
 export class ViewNames implements Names {
@@ -56,12 +100,14 @@ export class ViewNames implements Names {
     return this.#version;
   }
 
-  /** What is known from now on. An index is made anew only where the view is another. */
+  /** What is known from now on. An index changes only where the view is another. */
   follow(views: ReadonlyMap<string, NetworkView>, node: string): void {
     const indexes = new Map<string, Index>();
     for (const [id, view] of views) {
       const known = this.#indexes.get(id);
-      indexes.set(id, known?.view === view ? known : new Index(view));
+      const index = known?.name === view.network.name ? known : new Index(view);
+      index.follow(view);
+      indexes.set(id, index);
     }
     this.#indexes = indexes;
     this.#networksOf = networksOf(views, node);

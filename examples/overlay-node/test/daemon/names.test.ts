@@ -81,3 +81,32 @@ t.test('a container on two networks asks both, another container does not', asyn
   t.equal(names.lookup('net1', '10.0.1.3', 'db').length, 0);
   t.equal(names.reverse('net2', '10.0.1.2', '10.0.1.3')?.names[0], 'db', 'its own network first');
 });
+
+t.test('names follow endpoints that come, change and go, in a map that is altered in place', async (t) => {
+  const endpoints = new Map<string, Endpoint>();
+  const front = network('net1', 'front');
+  const names = new ViewNames();
+  const follow = () => names.follow(new Map([['net1', { network: front, endpoints, peers: [] }]]), 'n1');
+  const put = (id: string, wanted: Partial<Endpoint>) => endpoints.set(id, endpoint(id, 'net1', wanted));
+  const found = (name: string) => names.lookup('net1', '10.0.1.9', name).map(({ addresses }) => addresses[0]);
+  const at = (address: string) => names.reverse('net1', '10.0.1.9', address)?.names[0];
+  put('aa', { name: 'web', aliases: ['www', 'WWW'], addresses: ['10.0.1.2/24'] });
+  put('bb', { name: 'db', aliases: ['www'], addresses: ['10.0.1.3/24'] });
+  follow();
+  t.same(found('www'), ['10.0.1.2', '10.0.1.3']);
+  put('aa', { name: 'web', aliases: ['site'], addresses: ['10.0.1.4/24'] });
+  follow();
+  t.same([found('www'), found('site'), found('web')], [['10.0.1.3'], ['10.0.1.4'], ['10.0.1.4']]);
+  t.same([at('10.0.1.2'), at('10.0.1.4')], [undefined, 'web']);
+  put('cc', { name: 'late', addresses: ['10.0.1.4/24'] });
+  follow();
+  t.equal(at('10.0.1.4'), 'late', 'who came last');
+  endpoints.delete('cc');
+  endpoints.delete('bb');
+  follow();
+  t.equal(at('10.0.1.4'), 'web', 'and the other again');
+  t.same([found('www'), found('db'), found('late')], [[], [], []]);
+  endpoints.clear();
+  follow();
+  t.same([found('web'), at('10.0.1.4')], [[], undefined]);
+});
