@@ -1,5 +1,5 @@
 /** Turns a message of a client into the reply: at once from what is known here, later from what others say. */
-import type { Forwarder } from './forwarder.ts';
+import type { Forwarder, OwnServers } from './forwarder.ts';
 import {
   AXFR,
   CD,
@@ -52,6 +52,7 @@ const WAITING = 4096;
 export class Answerer {
   readonly #options: AnswererOptions;
   readonly #network: ServedNetwork;
+  readonly #namespace: string | null;
   readonly #resolver: Resolver;
   /** By client and message without id and case. All of them belong to one version of the names. */
   readonly #encoded = new Map<string, Encoded>();
@@ -61,9 +62,11 @@ export class Answerer {
   readonly #waiting = new Map<string, number>();
   readonly counters = { queries: 0, local: 0, forwarded: 0, failed: 0, refused: 0, ignored: 0 };
 
-  constructor(options: AnswererOptions, network: ServedNetwork) {
+  /** `namespace` is where the members of the network can be reached. */
+  constructor(options: AnswererOptions, network: ServedNetwork, namespace: string | null) {
     this.#options = options;
     this.#network = network;
+    this.#namespace = namespace;
     this.#resolver = new Resolver(options.names, network);
   }
 
@@ -136,18 +139,24 @@ export class Answerer {
   }
 
   async #ask(query: Query, from: string, transport: Transport): Promise<Buffer | null> {
-    const { forwarder, servers } = this.#options;
     const waiting = this.#waiting.get(from) ?? 0;
     if (waiting >= WAITING) return null;
     this.#waiting.set(from, waiting + 1);
     try {
-      const own = servers?.(this.#network.id, from) ?? [];
-      return await forwarder.forward(query, transport, own.length > 0 ? own : undefined);
+      return await this.#options.forwarder.forward(query, transport, this.#own(from));
     } finally {
       const left = this.#waiting.get(from)! - 1;
       if (left > 0) this.#waiting.set(from, left);
       else this.#waiting.delete(from);
     }
+  }
+
+  #own(from: string): OwnServers | undefined {
+    const { id } = this.#network;
+    const servers = this.#options.servers?.(id, from) ?? [];
+    if (servers.length === 0) return undefined;
+    const namespaceOf = (address: string) => (this.#resolver.contains(address) ? this.#namespace : null);
+    return { servers, network: id, namespaceOf };
   }
 
   #refuse(reply: Buffer): Buffer {

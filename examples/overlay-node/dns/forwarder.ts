@@ -31,6 +31,16 @@ export interface ForwarderOptions {
   readonly limit?: number;
 }
 
+/** Servers for the questions of a client instead of those that all questions go to. */
+export interface OwnServers {
+  readonly servers: readonly string[];
+  /** Id of the network that the client is on. */
+  readonly network: string;
+  /** The namespace that a server at this address is asked out of: members of the network are reached where its gateway
+   * is; null for the one of this process. */
+  namespaceOf(address: string): string | null;
+}
+
 /** Servers that are asked at the most, of those that there are. */
 const SERVERS = 3;
 /** Milliseconds. */
@@ -55,11 +65,11 @@ export class Forwarder {
     this.#cache = new Cache({ now: options.now });
   }
 
-  /** The answer of `own` servers, or of those that all questions go to: with an id, and the case of letters, that may
-   * be another's. It may be shared: copy it to change it. Null where nobody answers. Never rejects. */
-  async forward(query: Query, transport: Transport, own?: readonly string[]): Promise<Buffer | null> {
-    const servers = own ?? this.#servers();
-    const key = keyOf(query, servers);
+  /** The answer of a client's own servers, or of those that all questions go to: with an id, and the case of letters,
+   * that may be another's. It may be shared: copy it to change it. Null where nobody answers. Never rejects. */
+  async forward(query: Query, transport: Transport, own?: OwnServers): Promise<Buffer | null> {
+    const from = own ?? { servers: this.#servers(), network: '', namespaceOf: () => null };
+    const key = keyOf(query, from);
     const kept = this.#cache.get(key);
     if (kept !== null) {
       this.#counters.cached++;
@@ -71,7 +81,7 @@ export class Forwarder {
     }
     this.#waiting++;
     try {
-      return await this.#share(key, query, transport, servers);
+      return await this.#share(key, query, transport, from);
     } finally {
       this.#waiting--;
     }
@@ -86,19 +96,14 @@ export class Forwarder {
     for (const upstream of [...this.#upstreams.values()]) upstream.close();
   }
 
-  #share(
-    key: string,
-    query: Query,
-    transport: Transport,
-    servers: readonly string[],
-  ): Promise<Buffer | null> {
+  #share(key: string, query: Query, transport: Transport, from: OwnServers): Promise<Buffer | null> {
     const flight = `${transport} ${key}`;
     const asking = this.#asking.get(flight);
     if (asking !== undefined) {
       this.#counters.shared++;
       return asking;
     }
-    const answer = this.#ask(upstreamQuery(query), transport, servers).then((answer) => {
+    const answer = this.#ask(upstreamQuery(query), transport, from).then((answer) => {
       this.#asking.delete(flight);
       if (answer !== null) this.#cache.set(key, answer);
       else this.#counters.failures++;
@@ -108,13 +113,13 @@ export class Forwarder {
     return answer;
   }
 
-  async #ask(query: Buffer, transport: Transport, servers: readonly string[]): Promise<Buffer | null> {
-    for (const [i, text] of servers.slice(0, SERVERS).entries()) {
+  async #ask(query: Buffer, transport: Transport, from: OwnServers): Promise<Buffer | null> {
+    for (const [i, text] of from.servers.slice(0, SERVERS).entries()) {
       const server = serverOf(text);
       if (server === null) continue;
       if (i > 0) this.#counters.failovers++;
       this.#counters.asked++;
-      const answer = await this.#upstream(server, transport).ask(query, this.#timeout);
+      const answer = await this.#upstream(server, transport, from).ask(query, this.#timeout);
       if (this.#closed) return null;
       const rcode = answer === null ? SERVFAIL : answer.readUInt16BE(2) & 15;
       if (rcode !== SERVFAIL && rcode !== REFUSED) return answer;
@@ -122,16 +127,17 @@ export class Forwarder {
     return null;
   }
 
-  #upstream(server: ServerAddress, transport: Transport): UdpUpstream | TcpUpstream {
-    const key = `${transport} ${server.text}`;
+  #upstream(server: ServerAddress, transport: Transport, from: OwnServers): UdpUpstream | TcpUpstream {
+    const namespace = from.namespaceOf(server.address);
+    const key = `${transport} ${server.text} ${namespace ?? ''}`;
     const known = this.#upstreams.get(key);
     if (known !== undefined) return known;
     const forget = () => {
       // another one may be there by now
       if (this.#upstreams.get(key) === upstream) this.#upstreams.delete(key);
     };
-    const upstream: UdpUpstream | TcpUpstream =
-      transport === 'udp' ? new UdpUpstream(server, forget) : new TcpUpstream(server, forget);
+    const Upstream = transport === 'udp' ? UdpUpstream : TcpUpstream;
+    const upstream: UdpUpstream | TcpUpstream = new Upstream(server, namespace, forget);
     this.#upstreams.set(key, upstream);
     return upstream;
   }
@@ -147,10 +153,10 @@ function serverOf(text: string): ServerAddress | null {
 }
 
 /** What an answer depends on. */
-function keyOf(query: Query, servers: readonly string[]): string {
+function keyOf(query: Query, { network, servers }: OwnServers): string {
   const question = foldedKey(query.bytes, HEADER, query.end);
   const edns = query.edns === null ? 0 : query.edns.dnssec ? 2 : 1;
-  return `${flagsOf(query)} ${edns} ${servers.join(' ')} ${question}`;
+  return `${flagsOf(query)} ${edns} ${network} ${servers.join(' ')} ${question}`;
 }
 
 function flagsOf(query: Query): number {

@@ -59,6 +59,11 @@ export class Resolver {
     return this.#network.internal ? NO_NAME : 'forward';
   }
 
+  /** Whether an address is one of the network's subnets. */
+  contains(address: string): boolean {
+    return this.#subnets.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6');
+  }
+
   #forward(from: string, question: Question): Local | null {
     if (question.name === '') return null;
     const found = this.#names.lookup(this.#network.id, from, question.name);
@@ -79,7 +84,7 @@ export class Resolver {
     const named = this.#names.reverse(this.#network.id, from, text);
     if (named !== null) return pointer(named, question);
     // whoever else has addresses like ours does not know who has them here
-    return this.#subnets.check(text, address.family === 4 ? 'ipv4' : 'ipv6') ? NO_NAME : null;
+    return this.contains(text) ? NO_NAME : null;
   }
 }
 

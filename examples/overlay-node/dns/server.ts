@@ -1,7 +1,8 @@
 /**
  * The name server of this node, in the way of Docker's embedded one: it listens at addresses inside of networks, knows
  * the endpoints of each client's networks, and asks others for the rest. Sockets are made in the namespace of a network
- * and served by this process, so what it asks others leaves by the host.
+ * and served by this process, so what it asks others leaves by the host; only a client's own servers that are members of
+ * its network are asked out of the namespace.
  */
 import { isIP } from 'node:net';
 import { inNamespace } from 'packetweave';
@@ -52,7 +53,7 @@ export class NameServer {
    * `INVALID` for what makes no sense and `CONFLICT` where somebody else listens there, and nothing is left then. */
   async listen(options: ListenOptions): Promise<number> {
     check(options);
-    const answerer = new Answerer(this.#options, options.network);
+    const answerer = new Answerer(this.#options, options.network, options.namespace);
     const listening: Listening = { network: options.network.id, answerer, udp: [], tcp: [] };
     this.#listening.add(listening);
     try {

@@ -1,5 +1,6 @@
 /** Asks a name server by TCP: one connection for all questions, kept while there are some (RFC 7766 section 6.2). */
-import { connect, type Socket } from 'node:net';
+import { connect, isIP, Socket } from 'node:net';
+import { inNamespace } from 'packetweave';
 import { Frames, frame } from '../frames.ts';
 import { InFlight } from './in-flight.ts';
 import type { ServerAddress } from './server-address.ts';
@@ -18,15 +19,18 @@ interface Connection {
 
 export class TcpUpstream {
   readonly #server: ServerAddress;
+  readonly #namespace: string | null;
   readonly #onEmpty: () => void;
   #connection: Connection | null = null;
   /** Questions that wait for an answer. */
   #asking = 0;
   #closed = false;
 
-  /** `onEmpty` is called when there is neither a connection nor a question. */
-  constructor(server: ServerAddress, onEmpty: () => void = () => {}) {
+  /** Asks out of a network namespace, null for the one of this process. `onEmpty` is called when there is neither a
+   * connection nor a question. */
+  constructor(server: ServerAddress, namespace: string | null, onEmpty: () => void) {
     this.#server = server;
+    this.#namespace = namespace;
     this.#onEmpty = onEmpty;
   }
 
@@ -64,7 +68,7 @@ export class TcpUpstream {
   }
 
   #open(timeout: number): Connection {
-    const socket = connect({ host: this.#server.address, port: this.#server.port, noDelay: true });
+    const socket = connectNow(this.#server, this.#namespace);
     const connection: Connection = { socket, inFlight: new InFlight(), received: 0 };
     const frames = new Frames();
     socket.setTimeout(Math.max(IDLE, timeout), () => socket.destroy());
@@ -91,4 +95,24 @@ export class TcpUpstream {
   #forget(): void {
     if (this.#connection === null && this.#asking === 0) this.#onEmpty();
   }
+}
+
+/** Connects out of a namespace. With an address `connect` would do so a turn later and by then in another namespace;
+ * with a name it does when the name is looked up, which happens at once here. */
+function connectNow({ address, port }: ServerAddress, namespace: string | null): Socket {
+  const options = { host: 'server', port, noDelay: true, autoSelectFamily: false, lookup: lookupOf(address) };
+  try {
+    return inNamespace(namespace, () => connect(options));
+  } catch (error) {
+    // the namespace is gone
+    return new Socket().destroy(error as Error);
+  }
+}
+
+function lookupOf(address: string) {
+  return (
+    _host: string,
+    _options: unknown,
+    done: (error: null, address: string, family: number) => void,
+  ): void => done(null, address, isIP(address));
 }

@@ -6,6 +6,7 @@
 import { randomInt } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { isIP } from 'node:net';
+import { inNamespace } from 'packetweave';
 import { InFlight } from './in-flight.ts';
 import type { ServerAddress } from './server-address.ts';
 
@@ -30,13 +31,15 @@ interface Wire {
 
 export class UdpUpstream {
   readonly #server: ServerAddress;
+  readonly #namespace: string | null;
   readonly #wires: Wire[] = [];
   readonly #waiting = new Set<Wire>();
   readonly #onEmpty: () => void;
 
-  /** `onEmpty` is called when no socket is left. */
-  constructor(server: ServerAddress, onEmpty: () => void = () => {}) {
+  /** Asks out of a network namespace, null for the one of this process. `onEmpty` is called when no socket is left. */
+  constructor(server: ServerAddress, namespace: string | null, onEmpty: () => void) {
     this.#server = server;
+    this.#namespace = namespace;
     this.#onEmpty = onEmpty;
   }
 
@@ -94,7 +97,13 @@ export class UdpUpstream {
       this.#broken(wire);
     });
     socket.on('message', (bytes) => wire.inFlight.take(bytes));
-    socket.connect(this.#server.port, this.#server.address);
+    try {
+      inNamespace(this.#namespace, () => socket.connect(this.#server.port, this.#server.address));
+    } catch {
+      // the namespace is gone
+      failed = true;
+      this.#broken(wire);
+    }
     if (failed) return null;
     this.#wires.push(wire);
     return wire;

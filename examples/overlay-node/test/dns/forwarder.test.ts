@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { decode, encode, type Packet } from 'dns-packet';
 import t, { type Test } from 'tap';
-import type { Forwarder } from '../../dns/forwarder.ts';
+import type { Forwarder, OwnServers } from '../../dns/forwarder.ts';
 import { frame } from '../../dns/frames.ts';
 import { type Query, readQuery, type Transport } from '../../dns/message.ts';
 import { parseServer, systemServers } from '../../dns/upstream/server-address.ts';
@@ -30,7 +30,7 @@ const soa = (minimum: number): Packet['authorities'] => [
 ];
 
 /** The first address of the answer, or its error, or null. */
-async function ask(by: Forwarder, name: string, transport: Transport = 'udp', own?: readonly string[]) {
+async function ask(by: Forwarder, name: string, transport: Transport = 'udp', own?: OwnServers) {
   const bytes = await by.forward(query(name), transport, own);
   if (bytes === null) return null;
   const { answers, rcode } = decode(bytes) as unknown as Packet & { rcode: string };
@@ -237,9 +237,19 @@ t.test("answers of one client's servers are not those of others", async (t) => {
   const one = await scripted(t, () => a('web.test', '192.0.2.1'));
   const two = await scripted(t, () => a('web.test', '192.0.2.2'));
   const by = forwarder(t, { servers: () => [one.address] });
+  const own = (network: string) => ({ servers: [two.address], network, namespaceOf: () => null });
   t.equal(await ask(by, 'web.test'), '192.0.2.1');
-  t.equal(await ask(by, 'web.test', 'udp', [two.address]), '192.0.2.2');
+  t.equal(await ask(by, 'web.test', 'udp', own('net1')), '192.0.2.2');
   t.equal(await ask(by, 'web.test'), '192.0.2.1');
+  await ask(by, 'web.test', 'udp', own('net2'));
+  t.equal(two.ids.length, 2, 'the same address can be another server in another network');
+});
+
+t.test('a namespace that is gone', async (t) => {
+  const by = forwarder(t, { servers: () => [] });
+  const own = { servers: ['10.0.1.2'], network: 'net1', namespaceOf: () => 'no-such-namespace' };
+  for (const transport of ['udp', 'tcp'] as const) t.equal(await ask(by, 'web.test', transport, own), null);
+  t.equal(by.counters().waiting, 0);
 });
 
 t.test('by TCP: one connection for many', async (t) => {

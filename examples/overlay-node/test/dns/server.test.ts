@@ -256,9 +256,10 @@ t.test('where it cannot listen', async (t) => {
   t.equal(await listen(['127.0.0.1'], port), port, 'free again');
 });
 
-t.test('inside of a network namespace', async (t) => {
-  const missing = noNamespaces() ?? noNative() ?? (has('dig') ? null : 'dig is not installed');
-  if (missing !== null) return skip(t, missing);
+const noGateway = noNamespaces() ?? noNative() ?? (has('dig') ? null : 'dig is not installed');
+
+/** Namespaces `gateway` (10.0.1.1 and fd00:1::1) and `container` (10.0.1.7 and fd00:1::7). */
+function gateway(t: Test): Namespaces {
   const spaces = new Namespaces(t);
   spaces.add('gateway');
   spaces.add('container');
@@ -267,6 +268,12 @@ t.test('inside of a network namespace', async (t) => {
   spaces.run('gateway', 'ip addr add fd00:1::1/64 dev gw0 nodad');
   spaces.run('container', 'ip addr add 10.0.1.7/24 dev eth0');
   spaces.run('container', 'ip addr add fd00:1::7/64 dev eth0 nodad');
+  return spaces;
+}
+
+t.test('inside of a network namespace', async (t) => {
+  if (noGateway !== null) return skip(t, noGateway);
+  const spaces = gateway(t);
   const upstream = await scripted(t, () => a('example.test', '192.0.2.1'));
   const names = table();
   const { server } = await serve(t, {
@@ -287,4 +294,35 @@ t.test('inside of a network namespace', async (t) => {
   }
   t.same([...new Set(names.asked)].sort(), ['other 10.0.1.7', 'other fd00:1::7']);
   await t.rejects(server.listen({ namespace: 'no-such-namespace', addresses, network }), { code: 'INVALID' });
+});
+
+t.test("a client's own server that is a member of its network is asked out of the namespace", async (t) => {
+  if (noGateway !== null) return skip(t, noGateway);
+  const spaces = gateway(t);
+  const namespace = spaces.real('gateway');
+  const member = await serve(t, {
+    names: new NameTable(
+      named(['inner.test'], '192.0.2.9'),
+      named(['many.test'], ...Array.from({ length: 100 }, (_, i) => `192.0.2.${i}`)),
+    ),
+  });
+  await member.server.listen({
+    namespace: spaces.real('container'),
+    addresses: ['10.0.1.7', 'fd00:1::7'],
+    network: { ...FRONT, internal: true },
+  });
+  const { server } = await serve(t, {
+    names: table(),
+    servers: (_network, from) => [from.includes(':') ? 'fd00:1::7' : '10.0.1.7'],
+  });
+  await server.listen({ namespace, addresses: ['10.0.1.1', 'fd00:1::1'], network: FRONT });
+  const ask = async (...args: string[]) =>
+    short(
+      await output('ip', ['netns', 'exec', spaces.real('container'), 'dig', '+short', '+tries=1', ...args]),
+    );
+  for (const address of ['@10.0.1.1', '@fd00:1::1']) {
+    t.same(await ask(address, 'inner.test'), ['192.0.2.9'], address);
+    t.equal((await ask(address, '+noedns', 'many.test')).length, 100, `${address} by TCP`);
+    t.same(await ask(address, 'web'), ['10.0.1.2']);
+  }
 });
