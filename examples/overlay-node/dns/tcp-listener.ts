@@ -1,7 +1,6 @@
 /** Takes questions by TCP at one address, as RFC 7766 says, from so many clients. */
 
 import dns from 'node:dns';
-import { once } from 'node:events';
 import { createServer, isIP, type Server, type Socket } from 'node:net';
 import { type ClientLimits, TcpClient } from './tcp-client.ts';
 import type { Answer } from './udp-listener.ts';
@@ -19,8 +18,8 @@ export class TcpListener {
   readonly #answer: Answer;
   readonly #limits: TcpLimits;
   readonly #clients = new Map<Socket, string>();
-  /** Resolves when it listens, rejects where it cannot. */
-  readonly ready: Promise<unknown>;
+  /** Resolves when it listens, rejects where it cannot or is closed before. */
+  readonly ready: Promise<void>;
 
   /** Binds at once, in the network namespace that this thread is in; `ready` tells of errors. */
   constructor(address: string, port: number, answer: Answer, limits: TcpLimits) {
@@ -28,7 +27,10 @@ export class TcpListener {
     this.#limits = limits;
     this.#server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => this.#accept(socket));
     this.#server.maxConnections = limits.clients;
-    this.ready = once(this.#server, 'listening');
+    this.ready = new Promise((resolve, reject) => {
+      this.#server.once('listening', resolve).once('error', reject);
+      this.#server.once('close', () => reject(new Error('it was closed meanwhile')));
+    });
     this.ready.catch(() => {}); // whoever waits for it sees it
     this.#server.on('error', () => {}); // no descriptor for one more client: the others stay
     listenNow(this.#server, address, port);

@@ -254,6 +254,9 @@ t.test('where it cannot listen', async (t) => {
   t.equal(again.length, 1, 'and the first goes on');
   server.close(FRONT.id);
   t.equal(await listen(['127.0.0.1'], port), port, 'free again');
+  const late = t.rejects(listen(['127.0.0.5'], port), { code: 'INVALID', message: /closed meanwhile/ });
+  server.stop();
+  await late;
 });
 
 const noGateway = noNamespaces() ?? noNative() ?? (has('dig') ? null : 'dig is not installed');
