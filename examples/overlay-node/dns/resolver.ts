@@ -31,6 +31,9 @@ export interface Local {
 /** How long a client may keep an answer, in seconds. */
 const TTL = 600;
 
+/** Records that are kept encoded: one name can have a thousand addresses. */
+const RECORDS = 16_384;
+
 const NO_DATA: Local = { rcode: NOERROR, records: [] };
 const NO_NAME: Local = { rcode: NXDOMAIN, records: [] };
 
@@ -39,6 +42,8 @@ export class Resolver {
   readonly #names: Names;
   readonly #network: ServedNetwork;
   readonly #subnets = new BlockList();
+  /** By address, which says all. */
+  readonly #records = new Map<string, Buffer>();
 
   /** Throws a TypeError or a RangeError for a subnet that is none. */
   constructor(names: Names, network: ServedNetwork) {
@@ -72,11 +77,21 @@ export class Resolver {
     const addresses = new Set(found.flatMap((named) => named.addresses));
     const records: Buffer[] = [];
     for (const address of addresses) {
-      const type = isIP(address) === 4 ? A : AAAA;
+      const type = address.includes(':') ? AAAA : A;
       if (question.type !== type && question.type !== ANY) continue;
-      records.push(record(type === A ? 'A' : 'AAAA', TTL, address));
+      records.push(this.#recordOf(address, type));
     }
     return { rcode: NOERROR, records };
+  }
+
+  #recordOf(address: string, type: typeof A | typeof AAAA): Buffer {
+    let made = this.#records.get(address);
+    if (made === undefined) {
+      made = record(type === A ? 'A' : 'AAAA', TTL, address);
+      if (this.#records.size >= RECORDS) this.#records.clear();
+      this.#records.set(address, made);
+    }
+    return made;
   }
 
   #reverse(from: string, question: Question, address: Ip): Local | null {
