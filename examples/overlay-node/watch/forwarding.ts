@@ -58,7 +58,7 @@ async function firewall(namespace: string | null): Promise<Check[]> {
     );
     const found = `chain ${name} of table ${family} ${table} drops what no rule lets pass`;
     const device = `${GATEWAY_PREFIX}*`;
-    const advice = `let gateways pass: nft insert rule ${family} ${table} ${name} iifname "${device}" accept, and the same with oifname`;
+    const advice = `let gateways pass: nft 'insert rule ${family} ${table} ${name} iifname "${device}" accept', and the same with oifname`;
     return check('firewall', ours, ours ? `${found}, and some are for gateways` : found, advice);
   });
 }

@@ -42,7 +42,7 @@ function say(
   const node = `${name} (${address})`;
   // Who does not answer pings may still take tunnels.
   if (result.kind === 'unknown') return check('mtu', true, `not measured to ${node}: ${result.why}`, '');
-  const found = `packets of ${mtu} bytes do not reach ${node}, of ${result.mtu} bytes they do`;
+  const found = `packets of ${mtu} bytes do not reach ${node}: the way has room for ${result.mtu}`;
   const advice = `raise the MTU on the way, or give "up" --mtu ${result.mtu} on every node`;
   return check('mtu', false, found, advice);
 }

@@ -50,7 +50,7 @@ async function ping({ address, from, namespace }: MtuProbe, size: number): Promi
   // IPv4 or IPv6 header, and that of ICMP.
   const data = size - (isIPv6(address) ? 48 : 28);
   const bounds = ['-c', '1', '-w', `${PATIENCE}`];
-  const args = ['-n', '-q', ...bounds, '-M', 'do', '-s', `${data}`, '-I', from, address];
+  const args = ['-n', ...bounds, '-M', 'do', '-s', `${data}`, '-I', from, address];
   try {
     await runIn(namespace, 'ping', args);
     return null;
