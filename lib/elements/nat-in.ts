@@ -30,7 +30,7 @@ import { checkPlace } from '../tables/places.ts';
 import { type Publication, Published } from '../tables/publish.ts';
 import { ipOf } from './ecn.ts';
 import * as packet from './nat-packet.ts';
-import { PASS } from './nat-packet.ts';
+import { CHANGED, PASS } from './nat-packet.ts';
 
 /** A local port that publishes ports. */
 export interface Publisher {
@@ -86,24 +86,33 @@ export class NatIn extends Element {
     const { packets, length } = batch;
     const second = Math.ceil(this.context.clock.now * 0.001) | 0;
     let n = 0;
+    let changed = 0;
     for (let i = 0; i < length; i++) {
       const p = packets[i];
       const reason = this.#judge(p, second);
-      if (reason === PASS) packets[n++] = p;
+      if (reason === CHANGED) changed++;
+      if (reason < 0) packets[n++] = p;
       else this.drop(p, reason);
     }
     batch.length = n;
+    if (changed > 0) this.count(TRANSLATED, changed);
     if (n > 0) this.#out.next.push(batch);
   }
 
-  /** Changes a packet if it has to be, and says why it may not go on, or PASS. */
+  /** Changes a packet if it has to be, and says why it may not go on, or PASS or CHANGED. */
   #judge(p: Packet, second: number): Drop {
     const v = p.view;
+    const plain = packet.plainOf(v, p.start, p.end);
+    if (plain !== NONE) return this.#judgeAt(p, packet.plainIp(plain), plain, second);
     if (p.length < ethernet.SIZE) return PASS;
     const ip = ipOf(v, p.start, p.end);
     if (ip === NONE) return PASS;
     const t = packet.transportOf(v, ip, p.end);
-    if (t === NONE) return PASS;
+    return t === NONE ? PASS : this.#judgeAt(p, ip, t, second);
+  }
+
+  #judgeAt(p: Packet, ip: number, t: packet.Transport, second: number): Drop {
+    const v = p.view;
     const protocol = packet.protocolOf(t);
     const l4 = packet.offsetOf(t);
     if (!this.#published.concerns(protocol)) {
@@ -132,7 +141,6 @@ export class NatIn extends Element {
     flows.see(row, packet.flagsOf(v, t, p.end, ASKED), second);
     const after = flows.inside(row);
     if (after === ports) return PASS;
-    this.count(TRANSLATED);
     return packet.rewrite(p, ip, t, after);
   }
 

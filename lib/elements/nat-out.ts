@@ -20,7 +20,7 @@ import { Places } from '../tables/places.ts';
 import { type Publication, Published } from '../tables/publish.ts';
 import { ipOf } from './ecn.ts';
 import * as packet from './nat-packet.ts';
-import { PASS } from './nat-packet.ts';
+import { CHANGED, PASS } from './nat-packet.ts';
 
 export interface NatOutOptions {
   /** The local ports that publish some. */
@@ -61,25 +61,40 @@ export class NatOut extends Element {
     const { packets, length } = batch;
     const second = Math.ceil(this.context.clock.now * 0.001) | 0;
     let n = 0;
+    let changed = 0;
+    let place: number = NONE;
+    let publisher: number = NONE;
     for (let i = 0; i < length; i++) {
       const p = packets[i];
-      const publisher = this.#places.lookup(p.port);
+      // A batch is of one port nearly always.
+      if (p.port !== place) {
+        place = p.port;
+        publisher = this.#places.lookup(place);
+      }
       const reason = publisher === NONE ? PASS : this.#judge(p, this.#published[publisher], second);
-      if (reason === PASS) packets[n++] = p;
+      if (reason === CHANGED) changed++;
+      if (reason < 0) packets[n++] = p;
       else this.drop(p, reason);
     }
     batch.length = n;
+    if (changed > 0) this.count(TRANSLATED, changed);
     if (n > 0) this.#out.next.push(batch);
   }
 
-  /** Changes a packet if it has to be, and says why it may not go on, or PASS. */
+  /** Changes a packet if it has to be, and says why it may not go on, or PASS or CHANGED. */
   #judge(p: Packet, published: Published, second: number): Drop {
     const v = p.view;
+    const plain = packet.plainOf(v, p.start, p.end);
+    if (plain !== NONE) return this.#judgeAt(p, published, packet.plainIp(plain), plain, second);
     if (p.length < ethernet.SIZE) return PASS;
     const ip = ipOf(v, p.start, p.end);
     if (ip === NONE) return PASS;
     const t = packet.transportOf(v, ip, p.end);
-    if (t === NONE) return PASS;
+    return t === NONE ? PASS : this.#judgeAt(p, published, ip, t, second);
+  }
+
+  #judgeAt(p: Packet, published: Published, ip: number, t: packet.Transport, second: number): Drop {
+    const v = p.view;
     const protocol = packet.protocolOf(t);
     const l4 = packet.offsetOf(t);
     if (!published.concerns(protocol)) {
@@ -107,7 +122,6 @@ export class NatOut extends Element {
     flows.see(row, packet.flagsOf(v, t, p.end, ANSWERED), second);
     const after = flows.link(row);
     if (after === ports) return PASS;
-    this.count(TRANSLATED);
     return packet.rewrite(p, ip, t, after);
   }
 

@@ -3,6 +3,7 @@
  * one word of 32 bits, the source in the upper half.
  */
 import { update, update32 } from '../../codecs/checksum.ts';
+import * as ethernet from '../../codecs/ethernet.ts';
 import { OK } from '../../codecs/fault.ts';
 import * as icmp from '../../codecs/icmp.ts';
 import * as icmpv6 from '../../codecs/icmpv6.ts';
@@ -19,6 +20,8 @@ import { ASKED, BEGUN, CLIENT_DONE, DONE, ENDPOINT_DONE, SIX } from '../tables/f
 
 /** No reason to drop a packet. */
 export const PASS: Drop = -1;
+/** None either, and its ports have been changed. */
+export const CHANGED: Drop = -2;
 
 /** Offsets of addresses in an IPv4 header. */
 const SRC4 = 12;
@@ -27,6 +30,11 @@ const DST4 = 16;
 const FRAGMENT4 = 6;
 const MF = ipv4.MF << 13;
 const OFFSET = 0x1fff;
+const FRAGMENTED = (MF | OFFSET) << 16;
+/** The EtherType of IPv4, its version, and a header length of 20. */
+const PLAIN = (ethernet.TYPE_IPV4 << 16) | 0x4500;
+/** Bytes of the least IPv4 packet with ports. */
+const LEAST = ipv4.SIZE + 8;
 /** Offsets of checksums in transport headers. */
 const TCP_CHECKSUM = 16;
 const UDP_CHECKSUM = 6;
@@ -40,6 +48,26 @@ export type Transport = number;
 const FRAGMENT = 0x100;
 const IPV6 = 0x200;
 const SHIFT = 10;
+
+/**
+ * The same for what nearly all frames are, and NONE for others: an untagged frame with a whole IPv4 packet without options.
+ * Three words tell, and {@link ipOf} and {@link transportOf} would say the same.
+ */
+export function plainOf(v: DataView, start: number, end: number): Transport {
+  const room = end - start - ethernet.SIZE;
+  // EtherType, version, header length, TOS.
+  if (room < LEAST || (v.getInt32(start + ethernet.SIZE - 2) & ~0xff) !== PLAIN) return NONE;
+  const total = v.getUint16(start + ethernet.SIZE + 2);
+  // Flags, fragment offset, TTL, protocol.
+  const word = v.getInt32(start + ethernet.SIZE + FRAGMENT4);
+  if (total < LEAST || total > room || (word & FRAGMENTED) !== 0) return NONE;
+  return ((start + ethernet.SIZE + ipv4.SIZE) << SHIFT) | (word & 0xff);
+}
+
+/** Where the IP header of a packet is that {@link plainOf} found. */
+export function plainIp(t: Transport): number {
+  return offsetOf(t) - ipv4.SIZE;
+}
 
 /**
  * The transport header of the IP packet at `ip`, as {@link ipOf} found it: whole, or a first fragment at the most; at
@@ -136,7 +164,7 @@ function saidOf(v: DataView, t: Transport, end: number, side: number): number {
 }
 
 /**
- * Changes both ports of the packet whose IP header is at `ip`, and its checksum, and says why that cannot be, or PASS.
+ * Changes both ports of the packet whose IP header is at `ip`, and its checksum, and says why that cannot be, or CHANGED.
  * What was left to be completed covers the ports only when it is: the field holds the pseudo header alone.
  */
 export function rewrite(p: Packet, ip: number, t: Transport, ports: number): Drop {
@@ -147,7 +175,7 @@ export function rewrite(p: Packet, ip: number, t: Transport, ports: number): Dro
     updateUdp(v, at + UDP_CHECKSUM, v.getInt32(at), ports);
   }
   v.setInt32(at, ports);
-  return PASS;
+  return CHANGED;
 }
 
 function rewriteOther(p: Packet, ip: number, t: Transport, ports: number): Drop {
@@ -158,7 +186,7 @@ function rewriteOther(p: Packet, ip: number, t: Transport, ports: number): Drop 
   if (at + TCP_CHECKSUM + 2 > payloadEnd(v, ip)) return (t & FRAGMENT) !== 0 ? PUBLISHED_FRAGMENT : MALFORMED;
   if (!partial) updateAt(v, at + TCP_CHECKSUM, v.getInt32(at), ports);
   v.setInt32(at, ports);
-  return PASS;
+  return CHANGED;
 }
 
 /** A checksum that was wrong stays so for everybody who can tell: the packet goes no further. */
@@ -170,7 +198,7 @@ function rewriteSctp(v: DataView, ip: number, t: Transport, ports: number, parti
   if (!partial && !sctp.verifyChecksum(v, at, end)) return SCTP_CHECKSUM;
   v.setInt32(at, ports);
   if (!partial) sctp.fillChecksum(v, at, end);
-  return PASS;
+  return CHANGED;
 }
 
 /**

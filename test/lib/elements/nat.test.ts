@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { viewOf } from '../../../codecs/bytes.ts';
+import * as ethernet from '../../../codecs/ethernet.ts';
 import * as icmp from '../../../codecs/icmp.ts';
 import * as ip from '../../../codecs/ip.ts';
 import { SCTP, TCP, UDP } from '../../../codecs/protocol.ts';
@@ -9,8 +10,10 @@ import * as tcp from '../../../codecs/tcp.ts';
 import { Batch } from '../../../lib/core/batch.ts';
 import { FLOWS_FULL, MALFORMED, PUBLISHED_FRAGMENT, SCTP_CHECKSUM } from '../../../lib/core/drop.ts';
 import { GSO_TCPV4, NONE, type Packet } from '../../../lib/core/packet.ts';
+import { ipOf } from '../../../lib/elements/ecn.ts';
 import { NatIn } from '../../../lib/elements/nat-in.ts';
 import { NatOut } from '../../../lib/elements/nat-out.ts';
+import { plainIp, plainOf, transportOf } from '../../../lib/elements/nat-packet.ts';
 import { FlowTable } from '../../../lib/tables/flow.ts';
 import { Collector, testContext } from '../../gen/context.ts';
 import { seed } from '../../gen/seed.ts';
@@ -253,6 +256,11 @@ t.test('anything at all passes, or is dropped for a reason', async (t) => {
         : errorOf(3, segment.src, segment.dst, packetOf(segment));
       for (const { at, value } of changes) if (at < frame.length) frame[at] = value;
       for (const one of [frame, frame.slice(0, length)]) {
+        const v = viewOf(one);
+        const plain = plainOf(v, 0, one.length);
+        const at = one.length < ethernet.SIZE ? NONE : ipOf(v, 0, one.length);
+        const located = at === NONE ? NONE : transportOf(v, at, one.length);
+        t.ok(plain === NONE || (plain === located && plainIp(plain) === at), 'the short look says the same');
         for (const pass of [toOwn, fromOwn]) {
           const result = pass(one);
           t.ok(typeof result === 'number' || result.length === one.length);
