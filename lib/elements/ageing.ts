@@ -17,15 +17,20 @@ const BUDGET = 512;
 
 const EXPIRED = 0;
 const EXPIRED_FLOWS = 1;
+/** Flows that made room for others before their time. */
+const DISPLACED_FLOWS = 2;
 
 export class Ageing extends Element {
   readonly #fdb: Fdb;
   readonly #flows: FlowTable | null;
+  /** What was counted already. */
+  #displaced = 0;
 
   constructor(context: Context, name: string, { fdb, flows }: AgeingOptions) {
-    super(context, name, ['expired', 'expired-flows']);
+    super(context, name, ['expired', 'expired-flows', 'displaced-flows']);
     this.#fdb = fdb;
     this.#flows = flows ?? null;
+    this.#displaced = flows?.displaced ?? 0;
   }
 
   push(batch: Batch): void {
@@ -35,6 +40,12 @@ export class Ageing extends Element {
 
   override tick(now: number): void {
     this.count(EXPIRED, this.#fdb.age(now, BUDGET));
-    if (this.#flows !== null) this.count(EXPIRED_FLOWS, this.#flows.age(now, BUDGET));
+    if (this.#flows !== null) this.#ageFlows(this.#flows, now);
+  }
+
+  #ageFlows(flows: FlowTable, now: number): void {
+    this.count(EXPIRED_FLOWS, flows.age(now, BUDGET));
+    this.count(DISPLACED_FLOWS, flows.displaced - this.#displaced);
+    this.#displaced = flows.displaced;
   }
 }

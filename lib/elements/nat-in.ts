@@ -112,24 +112,23 @@ export class NatIn extends Element {
   }
 
   #judgeAt(p: Packet, ip: number, t: packet.Transport, second: number): Drop {
-    const v = p.view;
-    const protocol = packet.protocolOf(t);
-    const l4 = packet.offsetOf(t);
-    if (!this.#published.concerns(protocol)) {
-      const six = packet.isSix(t);
-      if (packet.isError(v, l4, protocol, six)) this.#error(p, ip, l4, six, second);
-      return PASS;
-    }
-    const ports = v.getInt32(l4);
+    if (!this.#published.concerns(packet.protocolOf(t))) return this.#judgeOther(p, ip, t, second);
+    const ports = p.view.getInt32(packet.offsetOf(t));
     return this.#published.isNear(ports & 0xffff) ? this.#translate(p, ip, t, ports, second) : PASS;
+  }
+
+  #judgeOther(p: Packet, ip: number, t: packet.Transport, second: number): Drop {
+    if (packet.isError(p.view, t)) this.#error(p, ip, packet.offsetOf(t), packet.isSix(t), second);
+    return PASS;
   }
 
   #translate(p: Packet, ip: number, t: packet.Transport, ports: number, second: number): Drop {
     const v = p.view;
     const flows = this.#flows;
     const kind = packet.kindOf(t);
-    const client = packet.sourceOf(ip, packet.isSix(t));
-    const mine = packet.destinationOf(ip, packet.isSix(t));
+    const six = packet.isSix(t);
+    const client = packet.sourceOf(ip, six);
+    const mine = packet.destinationOf(ip, six);
     // As the client sees them, its own port last.
     const link = (ports << 16) | (ports >>> 16);
     let row = flows.recallAsked(v, client, mine, this.#place, kind, link);

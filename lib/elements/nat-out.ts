@@ -94,23 +94,29 @@ export class NatOut extends Element {
   }
 
   #judgeAt(p: Packet, published: Published, ip: number, t: packet.Transport, second: number): Drop {
-    const v = p.view;
-    const protocol = packet.protocolOf(t);
-    const l4 = packet.offsetOf(t);
-    if (!published.concerns(protocol)) {
-      const six = packet.isSix(t);
-      if (packet.isError(v, l4, protocol, six)) this.#error(p, published, ip, l4, six);
-      return PASS;
-    }
-    return published.isNear(v.getUint16(l4)) ? this.#translate(p, published, ip, t, second) : PASS;
+    if (!published.concerns(packet.protocolOf(t))) return this.#judgeOther(p, published, ip, t);
+    const ports = p.view.getInt32(packet.offsetOf(t));
+    return published.isNear(ports >>> 16) ? this.#translate(p, published, ip, t, ports, second) : PASS;
+  }
+
+  #judgeOther(p: Packet, published: Published, ip: number, t: packet.Transport): Drop {
+    if (packet.isError(p.view, t)) this.#error(p, published, ip, packet.offsetOf(t), packet.isSix(t));
+    return PASS;
   }
 
   /** Turns an answer into one of the port that the client came by. */
-  #translate(p: Packet, published: Published, ip: number, t: packet.Transport, second: number): Drop {
+  #translate(
+    p: Packet,
+    published: Published,
+    ip: number,
+    t: packet.Transport,
+    ports: number,
+    second: number,
+  ): Drop {
     const v = p.view;
-    const ports = v.getInt32(packet.offsetOf(t));
-    const own = packet.sourceOf(ip, packet.isSix(t));
-    const client = packet.destinationOf(ip, packet.isSix(t));
+    const six = packet.isSix(t);
+    const own = packet.sourceOf(ip, six);
+    const client = packet.destinationOf(ip, six);
     const a = (p.port << 16) | (ports >>> 16);
     const b = packet.kindOf(t) | (ports & 0xffff);
     const flows = this.#flows;

@@ -136,10 +136,11 @@ export function destinationOf(ip: number, six: boolean): number {
   return ip + (six ? ipv6.DST : DST4);
 }
 
-/** Whether the message at `l4` reports an error about a packet that it quotes. */
-export function isError(v: DataView, l4: number, protocol: number, six: boolean): boolean {
-  if (six) return protocol === icmpv6.PROTOCOL && icmpv6.isError(icmpv6.type(v, l4));
-  return protocol === icmp.PROTOCOL && icmp.isError(icmp.type(v, l4));
+/** Whether a message reports an error about a packet that it quotes. */
+export function isError(v: DataView, t: Transport): boolean {
+  const at = offsetOf(t);
+  if (isSix(t)) return protocolOf(t) === icmpv6.PROTOCOL && icmpv6.isError(icmpv6.type(v, at));
+  return protocolOf(t) === icmp.PROTOCOL && icmp.isError(icmp.type(v, at));
 }
 
 /** What a packet says about its flow; `side` says where it comes from, ASKED or ANSWERED. */

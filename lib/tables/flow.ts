@@ -92,6 +92,8 @@ export class FlowTable {
   readonly capacity: number;
   /** Flows and aliases. */
   size = 0;
+  /** Flows that were forgotten before their time, since others needed the room. */
+  displaced = 0;
   readonly #rows: Int32Array;
   /** Row + 1 by hash of the key; 0 is free. Linear probing, never more than half full. */
   readonly #index: Int32Array;
@@ -386,6 +388,7 @@ export class FlowTable {
       const at = row * WORDS;
       if (!this.#isTaken(row) || (!any && this.#rows[at] >>> 16 !== place)) continue;
       if (!this.#isOver(row, second) && !this.#isIdle(row, second)) continue;
+      if (!this.#isOver(row, second)) this.displaced++;
       this.#kept.set(this.#key);
       this.remove(row);
       this.#key.set(this.#kept);

@@ -230,6 +230,24 @@ t.test("the endpoint's own connections from ports that are published, or behind"
   }
 });
 
+t.test("an endpoint's own connection by a published port is over when both have said so", async (t) => {
+  for (const [protocol, begin, end] of [
+    [TCP, tcp.SYN, tcp.RST],
+    [SCTP, chunk.INIT, chunk.ABORT],
+  ]) {
+    const { flows, toOwn, fromOwn } = setup();
+    const request = { ...asked(4, protocol, 8080), flags: begin };
+    const own = { ...answered(request), flags: begin };
+    t.same(fromOwn(frameOf(own)), frameOf(own));
+    const again = { ...request, flags: begin };
+    t.same(toOwn(frameOf(again)), frameOf(again), 'both may begin at once');
+    const over = { ...request, flags: end };
+    t.same(toOwn(frameOf(over)), frameOf(over));
+    t.same(toOwn(frameOf(request)), frameOf({ ...request, dstPort: 80 }));
+    t.equal(flows.size, 1);
+  }
+});
+
 t.test('others pass: other places, other addresses, other ports', async (t) => {
   const { flows, toOwn, fromOther, fromOwn } = setup();
   const way = asked(4, TCP, 8080);
@@ -329,7 +347,7 @@ t.test('a wrong TCP checksum stays wrong, and a super-frame what it is', async (
 });
 
 t.test('a full table refuses new flows by published ports, and no others', async (t) => {
-  const { flows, toOwn, fromOwn } = setup(16);
+  const { context, flows, toOwn, fromOwn } = setup(16);
   for (let client = 1; client <= 16; client++) toOwn(frameOf(asked(4, UDP, 8080, client)));
   t.equal(flows.size, 16);
   t.equal(toOwn(frameOf(asked(4, UDP, 8080, 17))), FLOWS_FULL);
@@ -339,6 +357,12 @@ t.test('a full table refuses new flows by published ports, and no others', async
   t.same(fromOwn(frameOf(answered(direct))), frameOf(answered(direct)));
   const known = asked(4, UDP, 8080, 3);
   t.same(toOwn(frameOf(known)), frameOf({ ...known, dstPort: 80 }));
+  const own = answered(asked(4, UDP, 8080, 18));
+  t.same(fromOwn(frameOf(own)), frameOf(own));
+  const counters = context.counters.snapshot();
+  t.match(counters.in, { flows: 16, unfollowed: 1, 'drop.flows-full': 2 });
+  t.notOk(counters.in.aliased);
+  t.match(counters.out, { unfollowed: 1 });
 });
 
 t.test('other ports and places are taken over', async (t) => {

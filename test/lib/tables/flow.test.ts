@@ -12,6 +12,7 @@ import {
   FlowTable,
   SIX,
 } from '../../../lib/tables/flow.ts';
+import { Published } from '../../../lib/tables/publish.ts';
 import { seed } from '../../gen/seed.ts';
 
 /** Addresses: a client's at 0, the endpoint's at 16. */
@@ -129,6 +130,75 @@ t.test('flows that came to nothing make room', async (t) => {
   t.not(add(1, 3, 2), NONE, 'another place has its own half');
   flows.see(rows[5], DONE, 3);
   t.not(add(102, 4), NONE, 'in place of one that has ended, or of 100');
+  t.equal(flows.displaced, 2);
+});
+
+t.test(`what was met lately is what a search finds, or nothing, seed ${seed}`, async (t) => {
+  const r = new Random(seed);
+  const flows = new FlowTable({ capacity: 64, seed });
+  let wrong = 0;
+  let hits = 0;
+  for (let i = 0; i < 50_000; i++) {
+    for (let at = 0; at < 32; at += 4) v.setInt32(at, r.chance(0.3) ? 1 : 0);
+    const kind = ((r.chance(0.5) ? 132 : UDP) << 24) | (r.chance(0.5) ? SIX : 0);
+    const place = r.below(3);
+    const [a, client] = [(place << 16) | (80 + r.below(2)), r.below(3)];
+    const known = flows.find(v, CLIENT, OWN, a, kind | client);
+    const published = link(8080 + r.below(2), client);
+    const asked = flows.recallAsked(v, CLIENT, OWN, place, kind, published);
+    const answered = flows.recallAnswered(v, CLIENT, OWN, a, kind | client);
+    if (answered !== NONE && answered !== known) wrong++;
+    if (asked !== NONE && (flows.link(asked) !== published || flows.clientPort(asked) !== client)) wrong++;
+    if (asked !== NONE && asked === known) hits++;
+    if (r.chance(0.3) && known !== NONE) flows.remove(known);
+    else if (known !== NONE) flows.remember(known);
+    else if (asked === NONE) {
+      flows.find(v, CLIENT, OWN, a, kind | client);
+      flows.add(published, ASKED, 1);
+    }
+  }
+  t.equal(wrong, 0);
+  t.ok(hits > 100);
+});
+
+t.test('what is published no longer is forgotten, and what still is stays', async (t) => {
+  const flows = new FlowTable({ capacity: 64, seed });
+  const add = (place: number, own: number, published: number, more = 0, protocol = TCP) => {
+    const [a, b] = key(place, own, protocol, 5000);
+    flows.find(v, CLIENT, OWN, a, b | more);
+    return flows.add(more === ALIAS ? 0 : link(published, 5000), ASKED, 1);
+  };
+  add(1, 80, 8080);
+  add(1, 81, 8081);
+  add(1, 82, 82);
+  add(1, 83, 83);
+  add(1, 9000, 0, ALIAS);
+  add(1, 8082, 0, ALIAS);
+  add(1, 80, 8080, 0, UDP);
+  add(2, 81, 8081);
+  const [a, b] = key(1, 81, TCP, 5000);
+  flows.addAliased(v, CLIENT, OWN, a, b, link(9081, 5000), 1);
+  t.equal(flows.size, 10);
+  const now = new Published([
+    { protocol: TCP, published: 8080, port: 80 },
+    { protocol: TCP, published: 8082, port: 82 },
+  ]);
+  t.equal(flows.keepPublished(1, now), 6);
+  t.same([...flows.entries()].map(({ place, port, alias }) => `${place} ${port} ${alias}`).sort(), [
+    '1 80 false',
+    '1 8082 true',
+    '1 82 false',
+    '2 81 false',
+  ]);
+  t.notOk(now.equals(new Published([])));
+  t.ok(
+    now.equals(
+      new Published([
+        ...[{ protocol: TCP, published: 8082, port: 82 }],
+        { protocol: TCP, published: 8080, port: 80 },
+      ]),
+    ),
+  );
 });
 
 t.test('options out of range are refused', async (t) => {
