@@ -22,11 +22,26 @@ export function noScenarios(...programs: readonly string[]): string | null {
   return noNamespaces() ?? noNative();
 }
 
+/** Address of a machine that is no host. */
+export const UNDERLAY = '192.0.2.100';
+
 export interface Outcome {
   /** Exit code; null where it took too long. */
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
+}
+
+/** Runs a program in a network namespace. */
+export function run(namespace: string, program: string, ...args: readonly string[]): Promise<Outcome> {
+  const line = [`--net=/run/netns/${namespace}`, program, ...args];
+  const options = { timeout: 60_000, maxBuffer: 64 << 20 };
+  return new Promise((resolve) => {
+    execFile('nsenter', line, options, (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
+      resolve({ code, stdout, stderr });
+    });
+  });
 }
 
 /** One host: a namespace with a daemon in it. */
@@ -119,21 +134,8 @@ export class Host {
 
   /** Runs any program in the host's own namespace. */
   exec(program: string, ...args: readonly string[]): Promise<Outcome> {
-    return new Promise((resolve) => {
-      execFile(
-        'nsenter',
-        [`--net=/run/netns/${this.#namespace}`, program, ...args],
-        {
-          timeout: 60_000,
-          maxBuffer: 64 << 20,
-          env: { ...process.env, PACKETWEAVE_SOCKET: this.socket, NO_COLOR: '1' },
-        },
-        (error, stdout, stderr) => {
-          const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
-          resolve({ code, stdout, stderr });
-        },
-      );
-    });
+    const environment = [`PACKETWEAVE_SOCKET=${this.socket}`, 'NO_COLOR=1'];
+    return run(this.#namespace, 'env', ...environment, program, ...args);
   }
 
   /** Starts a program that goes on while the test does other things. */
@@ -151,6 +153,8 @@ export class Host {
 
 export class Hosts {
   readonly all: readonly Host[];
+  /** Namespace of what joins the hosts; it has the address {@link UNDERLAY}. */
+  readonly underlay: string;
   readonly #folder = mkdtempSync(join(tmpdir(), 'packetweave-'));
   readonly #before = netns();
 
@@ -162,6 +166,9 @@ export class Hosts {
     namespaces.add('underlay');
     namespaces.run('underlay', 'ip link add br0 type bridge');
     namespaces.run('underlay', 'ip link set br0 up');
+    namespaces.run('underlay', `ip addr add ${UNDERLAY}/24 dev br0`);
+    namespaces.run('underlay', 'ip link set lo up');
+    this.underlay = namespaces.real('underlay');
     this.all = Array.from({ length: count }, (_, i) => {
       const name = `host${i + 1}`;
       namespaces.add(name);
@@ -221,6 +228,40 @@ function kill(pid: number): void {
     process.kill(pid, 'SIGKILL');
   } catch {
     // it has ended meanwhile
+  }
+}
+
+/** A ping from a container that goes on until it is stopped. */
+export class Pings {
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<unknown>;
+  #text = '';
+
+  constructor(t: Test, host: Host, container: string, to: string) {
+    this.#child = host.startCli('exec', container, 'ping', '-i', '0.02', '-W', '1', to);
+    this.#child.stdout?.on('data', (part) => {
+      this.#text += part;
+    });
+    this.#ended = new Promise((resolve) => this.#child.once('exit', resolve));
+    t.teardown(() => this.#child.kill('SIGKILL'));
+  }
+
+  get answers(): number {
+    return this.#text.match(/bytes from/g)?.length ?? 0;
+  }
+
+  /** Waits for more answers. */
+  more(count = 20): Promise<boolean> {
+    const before = this.answers;
+    return until(() => this.answers >= before + count, 20_000);
+  }
+
+  /** How many of all were lost. */
+  async stop(): Promise<number> {
+    this.#child.kill('SIGINT');
+    await this.#ended;
+    const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(this.#text) ?? [];
+    return Number(sent) - Number(received);
   }
 }
 

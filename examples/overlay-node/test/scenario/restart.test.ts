@@ -1,45 +1,10 @@
 /** What outlives what: daemons, the store, tokens and keys come and go under traffic. */
-import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
-import { type Host, Hosts, httpServer, noScenarios, until } from './hosts.ts';
+import { type Host, Hosts, httpServer, noScenarios, Pings, until } from './hosts.ts';
 
 const SLEEP = ['sleep', '600'];
-
-/** A ping that goes on: what it has printed, and how it ended. */
-class Pings {
-  readonly #child: ChildProcess;
-  readonly #ended: Promise<unknown>;
-  #text = '';
-
-  constructor(t: Test, host: Host, container: string, to: string) {
-    this.#child = host.startCli('exec', container, 'ping', '-i', '0.02', '-W', '1', to);
-    this.#child.stdout?.on('data', (part) => {
-      this.#text += part;
-    });
-    this.#ended = new Promise((resolve) => this.#child.once('exit', resolve));
-    t.teardown(() => this.#child.kill('SIGKILL'));
-  }
-
-  get answers(): number {
-    return this.#text.match(/bytes from/g)?.length ?? 0;
-  }
-
-  /** Resolves when more answers have come. */
-  more(count = 20): Promise<boolean> {
-    const before = this.answers;
-    return until(() => this.answers >= before + count, 20_000);
-  }
-
-  /** How many of all were lost. */
-  async stop(): Promise<number> {
-    this.#child.kill('SIGINT');
-    await this.#ended;
-    const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(this.#text) ?? [];
-    return Number(sent) - Number(received);
-  }
-}
 
 async function pair(t: Test, ...options: readonly string[]): Promise<{ hosts: Hosts; pings: Pings }> {
   const hosts = new Hosts(t, 2);
