@@ -1,0 +1,120 @@
+/** Published ports of every kind: on the overlay all of them, on the host's addresses TCP and UDP. */
+import { join } from 'node:path';
+import t from 'tap';
+import { skip } from '../../../../test/gen/skip.ts';
+import { type Host, Hosts, noScenarios, until } from './hosts.ts';
+
+/** Answers every line or datagram with a text. */
+const ECHO = `
+const answer = 'it is ';
+const net = require('net'), dgram = require('dgram');
+for (const port of [53, 7000, 7001, 7009]) {
+  net.createServer((s) => s.on('error', () => {}).end(answer + 'tcp ' + port + '\\n')).listen(port, '::');
+  const u = dgram.createSocket('udp6').bind(port);
+  u.on('message', (_, { port: to, address }) => u.send(answer + 'udp ' + port + '\\n', to, address));
+}
+setTimeout(() => {}, 1e9);`;
+
+/** An SCTP INIT (RFC 9260 section 3.3.2) from one port to another. */
+const SCTP = (to: string, dst: number) => `
+from scapy.all import IP, SCTP, SCTPChunkInit, send, conf
+conf.verb = 0
+send(IP(dst="${to}")/SCTP(sport=5000, dport=${dst})/SCTPChunkInit(init_tag=7, a_rwnd=65536, n_out_streams=1, n_in_streams=1, init_tsn=1))`;
+
+const ask = (host: Host, ...args: readonly string[]) =>
+  host
+    .exec('sh', '-c', `(echo hi; sleep 0.5) | timeout 5 ncat ${args.join(' ')} -w 2 || true`)
+    .then(({ stdout }) => stdout);
+
+t.test('published ports', { timeout: 120_000 }, async (t) => {
+  const no = noScenarios('ncat', 'tshark', 'tcpdump');
+  if (no !== null) return skip(t, no);
+  const hosts = new Hosts(t, 2);
+  const [one, two] = hosts.all;
+  await hosts.cluster();
+  await one.cli('network', 'create', '--attachable', '--ipv6', '--subnet', 'fd00:77::/64', 'demo');
+  const ports = ['8053:53/tcp', '8053:53/udp', '9000-9009:7000-7009', '7777:77/sctp', '127.0.0.1:8100:53'];
+  const publish = ports.flatMap((port) => ['-p', port]);
+  const run = ['run', '-d', '--network', 'demo', '--name'];
+  await one.cli(...run, 'server', ...publish, '--', process.execPath, '-e', ECHO);
+  await two.cli(...run, 'client', '--', 'sleep', '600');
+  const inside = (...args: readonly string[]) =>
+    two.cli('exec', 'client', 'sh', '-c', `(echo hi; sleep 0.5) | timeout 5 ncat ${args.join(' ')} -w 2 || true`);
+  t.ok(await until(async () => (await inside('server', '53')) !== ''), 'it serves');
+
+  t.test('on the overlay', async (t) => {
+    for (const family of ['-4', '-6']) {
+      t.equal(await inside(family, 'server', '8053'), 'it is tcp 53\n', `tcp ${family}`);
+      t.equal(await inside(family, '-u', 'server', '8053'), 'it is udp 53\n', `udp ${family}`);
+      t.equal(await inside(family, 'server', '9001'), 'it is tcp 7001\n', `of a range ${family}`);
+      t.equal(await inside(family, 'server', '7001'), 'it is tcp 7001\n', `its own port ${family}`);
+    }
+    t.equal(await inside('server', '9009'), 'it is tcp 7009\n', 'the last one');
+    t.equal(await inside('server', '8054'), '', 'no other');
+  });
+
+  t.test('on the addresses of the host', async (t) => {
+    for (const from of [one, two]) {
+      t.equal(await ask(from, one.address, '8053'), 'it is tcp 53\n', `tcp from ${from.name}`);
+      t.equal(await ask(from, '-u', one.address, '8053'), 'it is udp 53\n', `udp from ${from.name}`);
+      t.equal(await ask(from, one.address, '9001'), 'it is tcp 7001\n', `of a range from ${from.name}`);
+    }
+    t.equal(await ask(one, '127.0.0.1', '8100'), 'it is tcp 53\n', 'one address of the host');
+    t.equal(await ask(two, one.address, '8100'), '', 'and no other');
+    t.equal(await ask(two, two.address, '8053'), '', 'other hosts have it not');
+  });
+
+  t.test('SCTP on the overlay, as packets', async (t) => {
+    const dump = join(one.folder, 'sctp.pcap');
+    const [container] = JSON.parse(await one.cli('ps', '--json'));
+    const tcpdump = one.startCli(
+      'exec',
+      'server',
+      'tcpdump',
+      '-i',
+      'eth0',
+      '-U',
+      '--immediate-mode',
+      '-w',
+      dump,
+      'sctp',
+    );
+    t.teardown(() => tcpdump.kill('SIGKILL'));
+    await new Promise((resolve) => tcpdump.stderr?.once('data', resolve));
+    const to = container.endpoints[0].addresses[0].split('/')[0];
+    for (const port of [7777, 77]) await two.cli('exec', 'client', 'python3', '-c', SCTP(to, port));
+    const fields = ['-T', 'fields', '-e', 'sctp.dstport', '-e', 'sctp.checksum.status'];
+    const seen = async () =>
+      (
+        await one.exec(
+          'tshark',
+          '-r',
+          dump,
+          '-o',
+          'sctp.checksum:TRUE',
+          '-Y',
+          'sctp.srcport == 5000',
+          ...fields,
+        )
+      ).stdout;
+    t.ok(await until(async () => (await seen()).split('\n').length > 2));
+    t.equal(await seen(), '77\t1\n77\t1\n', 'port 77, with a right CRC32c');
+  });
+
+  t.test('what is taken, and what is free again', async (t) => {
+    const again = ['--', 'true'];
+    const both = ['run', '--network', 'demo', '-p', '8053:1/udp'];
+    t.match(await one.attempt(...both, ...again), {
+      code: 125,
+      stderr: /0\.0\.0\.0:8053 failed: port is already/,
+    });
+    t.match(await one.attempt('run', '--network', 'demo', '-p', '9005:1', ...again), { code: 125 });
+    t.match(await two.attempt(...both, ...again), { code: 0 }, 'another host');
+    t.match(await one.attempt('run', '--network', 'demo', '-p', '99999:1', ...again), {
+      code: 125,
+      stderr: /invalid hostPort/,
+    });
+    await one.cli('rm', '-f', 'server');
+    t.match(await one.attempt(...both, ...again), { code: 0 });
+  });
+});
