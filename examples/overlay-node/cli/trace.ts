@@ -9,15 +9,19 @@ export async function eachLine(
   signal: AbortSignal,
   tell: (line: string) => void,
 ): Promise<void> {
-  // readline does not hand on what goes wrong with its input.
+  // readline does not always hand on what goes wrong with its input.
   let failed: Error | null = null;
   stream.on('error', (error) => {
     failed = error;
   });
   const lines = createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY });
   stream.on('close', () => lines.close());
-  for await (const line of lines) if (line !== '') tell(line);
-  if (failed !== null && !signal.aborted) throw failed;
+  try {
+    for await (const line of lines) if (line !== '') tell(line);
+    if (failed !== null) throw failed;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
 }
 
 export function traceText({ at, where, reason, text, frame }: TraceLine): string {

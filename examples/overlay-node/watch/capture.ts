@@ -29,13 +29,12 @@ export async function capture(
   const gone = new AbortController();
   const flow = new Flow(() => gone.abort());
   const running = await parts.dataplane.capture(request, (bytes) => flow.write(bytes));
+  const end = AbortSignal.any([signal, gone.signal]);
   const stop = () => void running.stop();
-  for (const end of [signal, gone.signal]) {
-    if (end.aborted) stop();
-    else end.addEventListener('abort', stop, { once: true });
-  }
+  if (end.aborted) stop();
+  else end.addEventListener('abort', stop, { once: true });
   void running.ended.then(({ why, error, dropped }) => {
-    signal.removeEventListener('abort', stop);
+    end.removeEventListener('abort', stop);
     if (dropped > 0) parts.log.warn(`a capture was read too slowly: ${dropped} packets are not in it`);
     if (why === 'failed') parts.log.warn(`a capture failed: ${error}`);
     flow.end();

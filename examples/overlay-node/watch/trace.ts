@@ -32,13 +32,10 @@ export async function trace(
     (drops, leftOut) => tracer.see(drops, leftOut),
     limit === null ? {} : { limit },
   );
+  const end = AbortSignal.any([signal, tracer.over]);
   const stop = () => void running.stop().then(() => tracer.end());
-  const { over } = tracer;
-  for (const end of [signal, over]) {
-    if (end.aborted) stop();
-    else end.addEventListener('abort', stop, { once: true });
-  }
-  over.addEventListener('abort', () => signal.removeEventListener('abort', stop), { once: true });
+  if (end.aborted) stop();
+  else end.addEventListener('abort', stop, { once: true });
   return tracer.lines();
 }
 
@@ -81,8 +78,11 @@ class Tracer {
     this.#flow.end();
   }
 
+  /** In parts that need not end with a line. */
   async *lines(): AsyncGenerator<string> {
     const decoder = new TextDecoder();
+    // An empty line, so that who asked hears at once that it has begun.
+    yield '\n';
     for await (const part of this.#flow.parts) yield decoder.decode(part, { stream: true });
   }
 

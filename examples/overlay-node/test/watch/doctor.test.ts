@@ -1,6 +1,4 @@
 /** What the doctor finds: of nodes in this process, and of network namespaces with something wrong in them. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Namespaces } from '../../../../test/gen/netns.ts';
@@ -11,7 +9,7 @@ import { forwardingChecks } from '../../watch/forwarding.ts';
 import { hostChecks } from '../../watch/host-checks.ts';
 import { probeMtu } from '../../watch/mtu.ts';
 import { mtuChecks } from '../../watch/mtu-checks.ts';
-import { type RigNode, rig, until } from './rig.ts';
+import { folder, type RigNode, rig, until } from './rig.ts';
 
 /** Two hosts on a cable. */
 function pair(t: Test): Namespaces {
@@ -103,13 +101,6 @@ t.test('the host itself', async (t) => {
   );
   for (const { ok, advice } of checks) t.equal(advice === null, ok);
 });
-
-/** A state folder. */
-function folder(t: Test): string {
-  const path = mkdtempSync(join(tmpdir(), 'packetweave-'));
-  t.teardown(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
 
 const of = (checks: readonly Check[], name: string) => checks.filter((check) => check.name === name);
 

@@ -1,5 +1,8 @@
 /** Nodes in this process for tests of what is watched: real control over one store, real tunnels over loopback. */
 import { createSocket } from 'node:dgram';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Test } from 'tap';
 import type { NetworkRequest } from '../../control/model.ts';
 import type { StoreControl } from '../../control/store-control.ts';
@@ -88,6 +91,13 @@ async function network(nodes: readonly RigNode[], request: NetworkRequest): Prom
   };
   await until(() => nodes.every(all));
   for (const one of nodes) await one.carry();
+}
+
+/** A folder that is gone with the test; its path is short enough for sockets. */
+export function folder(t: Test): string {
+  const path = mkdtempSync(join(tmpdir(), 'packetweave-'));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  return path;
 }
 
 /** One that is free at all addresses. */

@@ -12,7 +12,7 @@ import type { TraceLine } from '../../api/api.ts';
 import type { Dataplane } from '../../daemon/dataplane.ts';
 import { capture } from '../../watch/capture.ts';
 import { trace } from '../../watch/trace.ts';
-import { type RigNode, rig, until } from './rig.ts';
+import { folder, type RigNode, rig, until } from './rig.ts';
 
 /** An ARP request from a MAC address that is not the container's. */
 const FORGED = Buffer.from(
@@ -103,7 +103,7 @@ t.test('a network, a container, the underlay', async (t) => {
   for (const line of sealed) t.match(line, /^esp-underlay IP 127.*: UDP, length/);
   const missing = ['tcpdump', 'tshark'].find((program) => !has(program));
   if (missing !== undefined) return skip(t, `${missing} is not installed`);
-  const file = join(t.testdir(), 'inside.pcapng');
+  const file = join(folder(t), 'inside.pcapng');
   writeFileSync(file, captures[0].bytes());
   t.match(run('tcpdump', '-n', '-r', file, 'icmp'), /ICMP echo request, id \d+, seq \d+/);
   const fields = ['frame.interface_name', 'icmp.type'].flatMap((field) => ['-e', field]);
