@@ -12,6 +12,8 @@ export interface HeartbeatOptions {
   readonly beat: number;
   /** The store is away. */
   readonly lost: (error: Error) => void;
+  /** Whether the others can see that this node lives, as far as is known here. */
+  readonly seen: () => boolean;
   /** The node's record is gone: somebody removed it. */
   readonly removed: () => void;
 }
@@ -21,6 +23,9 @@ export class Heartbeat {
   #store: Store | null = null;
   #lease: Lease | null = null;
   #timer: NodeJS.Timeout | null = null;
+  /** One at a time: of two leases only one would hold the record, and perhaps not the one that is kept alive. */
+  #beating: Promise<void> = Promise.resolve();
+  #busy = false;
 
   constructor(options: HeartbeatOptions) {
     this.#options = options;
@@ -31,10 +36,12 @@ export class Heartbeat {
     this.stop();
     if (store !== this.#store) this.#lease = null;
     this.#store = store;
-    await this.#beat(store);
+    await this.#inTurn(store);
     if (store !== this.#store || this.#timer !== null) return;
     this.#timer = setInterval(() => {
-      this.#beat(store).catch((error: Error) => {
+      // A store that is slow is not asked again before it has answered.
+      if (this.#busy) return;
+      this.#inTurn(store).catch((error: Error) => {
         this.stop();
         this.#options.lost(error);
       });
@@ -53,8 +60,21 @@ export class Heartbeat {
     this.#lease = null;
   }
 
+  #inTurn(store: Store): Promise<void> {
+    this.#busy = true;
+    const turn = this.#beating.then(() => this.#beat(store));
+    const settled = turn
+      .catch(() => {})
+      .then(() => {
+        if (this.#beating === settled) this.#busy = false;
+      });
+    this.#beating = settled;
+    return turn;
+  }
+
   async #beat(store: Store): Promise<void> {
-    if (this.#lease !== null) {
+    // A record that somebody deleted is written again, with another lease.
+    if (this.#lease !== null && this.#options.seen()) {
       try {
         await this.#lease.keepAlive();
         return;

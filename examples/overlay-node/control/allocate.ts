@@ -11,7 +11,7 @@ import { ControlError } from './errors.ts';
 import { fullMessage, macOf, nextAddresses } from './ipam.ts';
 import type { Endpoint, Network } from './model.ts';
 import { type Found, notFound } from './networks.ts';
-import { type Claim, keyOf, readClaim } from './records.ts';
+import { type Claim, isId, keyOf, readClaim } from './records.ts';
 import type { WantedEndpoint } from './requests.ts';
 import type { Condition, Operation, Store } from './store/store.ts';
 
@@ -132,8 +132,10 @@ async function collect(store: Store, network: string, claims: ReadonlyMap<string
     const key = keyOf.claim(network, address);
     const entry = await store.get(key);
     if (entry === null || claimOf(entry.value, key).endpoint !== endpoint) continue;
-    const deletion = [{ type: 'delete' as const, key }];
-    const { done } = await store.compareAndSet([{ key, revision: entry.revision }], deletion);
+    const conditions = [{ key, revision: entry.revision }];
+    // A node may just be putting it back.
+    if (isId(endpoint)) conditions.push({ key: keyOf.endpoint(network, endpoint), revision: 0 });
+    const { done } = await store.compareAndSet(conditions, [{ type: 'delete', key }]);
     freed ||= done;
   }
   return freed;

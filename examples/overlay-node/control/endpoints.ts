@@ -5,8 +5,8 @@ import { commit } from './commit.ts';
 import { ControlError } from './errors.ts';
 import type { Link } from './link.ts';
 import type { Endpoint, EndpointRequest } from './model.ts';
-import type { Networks } from './networks.ts';
-import { keyOf, readEndpoint } from './records.ts';
+import type { Found, Networks } from './networks.ts';
+import { isId, keyOf, readEndpoint } from './records.ts';
 import { releaseAll, releaseEndpoint } from './release.ts';
 import { checkEndpointRequest } from './requests.ts';
 import type { Entry } from './store/store.ts';
@@ -43,12 +43,23 @@ export class Endpoints {
   }
 
   async attach(request: EndpointRequest): Promise<Endpoint> {
-    const { link, networks, node, nodeRevision, random, views } = this.#options;
+    const { link, networks, node, nodeRevision } = this.#options;
     const found = await networks.find(request.network);
-    const { network } = found;
-    const wanted = checkEndpointRequest(request, network);
     if (!this.#loaded) throw new ControlError('AWAY', `the store ${link.store.name} was not there yet`);
     if (nodeRevision() === 0) throw removedNode(node);
+    try {
+      return await this.#attach(request, found);
+    } catch (error) {
+      if ((error as ControlError).code !== 'NOT_FOUND') throw error;
+      // It is gone, and what is known here is late: another may have its name.
+      return this.#attach(request, await networks.findFresh(request.network));
+    }
+  }
+
+  #attach(request: EndpointRequest, found: Found): Promise<Endpoint> {
+    const { link, node, nodeRevision, random, views } = this.#options;
+    const { network } = found;
+    const wanted = checkEndpointRequest(request, network);
     return this.#inTurn(network.id, async () => {
       const id = newId();
       this.#pending.add(id);
@@ -103,6 +114,11 @@ export class Endpoints {
       const busy = [pending, this.#pending, this.#own, this.#strange].some((ids) => ids.has(id));
       if (!busy) await releaseAll(link.store, node, id, value);
     }
+    for (const id of this.#strange) {
+      if (there.has(id)) continue;
+      this.#strange.delete(id);
+      link.unreadable(keyOf.on(node, id), null);
+    }
     for (const endpoint of this.list()) if (!there.has(endpoint.id)) await this.#restore(endpoint);
   }
 
@@ -117,15 +133,16 @@ export class Endpoints {
     const { entries } = await link.store.list(prefix);
     const read = async ({ key, value }: Entry): Promise<Endpoint | null> => {
       const id = key.slice(prefix.length);
-      const entry = await link.store.get(keyOf.endpoint(value, id));
+      const entry = isId(value) && isId(id) ? await link.store.get(keyOf.endpoint(value, id)) : null;
       if (entry === null) return null;
       try {
         if (networks.feed.get(value) === undefined)
           throw new ControlError('CORRUPT', 'its network is not there');
-        return readEndpoint(value)(entry.value, id);
+        const endpoint = readEndpoint(value)(entry.value, id);
+        return endpoint.node === node ? endpoint : null;
       } catch (error) {
         this.#strange.add(id);
-        link.unreadable(entry.key, error as Error);
+        link.unreadable(keyOf.on(node, id), error as Error);
         return null;
       }
     };
@@ -140,15 +157,18 @@ export class Endpoints {
   }
 
   async #restore(endpoint: Endpoint): Promise<void> {
-    const { link, nodeRevision, log, networks, node } = this.#options;
-    if (nodeRevision() === 0 || !this.#own.has(endpoint.id)) return;
+    const { link, log, networks, node } = this.#options;
+    if (!this.#own.has(endpoint.id)) return;
     const what = `endpoint ${endpoint.name} (${endpoint.addresses.join(', ')})`;
     if (networks.feed.get(endpoint.network) === undefined) {
       log.error(`${what} was lost by the store, and its network is: make that again and start it anew`);
       return;
     }
     const { conditions, operations } = putEndpoint(endpoint);
-    conditions.push({ key: keyOf.node(node), revision: nodeRevision() });
+    // What is known of it here may be late.
+    const record = await link.store.get(keyOf.node(node));
+    if (record === null) return;
+    conditions.push({ key: record.key, revision: record.revision });
     const key = keyOf.endpoint(endpoint.network, endpoint.id);
     const value = JSON.stringify(endpoint);
     const made = async () => (await link.store.get(key))?.value === value;

@@ -36,6 +36,7 @@ interface Known<T> {
 
 /** A feed whatever its records are, as the link sees it. */
 export interface AnyFeed {
+  readonly prefix: string;
   sync(store: Store): Promise<void>;
   pause(): void;
 }
@@ -53,6 +54,10 @@ export class Feed<T> implements AnyFeed {
   constructor(options: FeedOptions<T>, host: FeedHost) {
     this.#options = options;
     this.#host = host;
+  }
+
+  get prefix(): string {
+    return this.#options.prefix;
   }
 
   get(id: string): T | undefined {

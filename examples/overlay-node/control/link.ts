@@ -3,7 +3,7 @@
  * after an absence. A store that answers but does not carry our cluster (emptied, restored from elsewhere, another's) is
  * treated as one that is away: nobody's endpoints are withdrawn for it.
  */
-import type { Log } from 'packetweave';
+import type { Log, Random } from 'packetweave';
 import { findCluster } from './cluster.ts';
 import type { ControlHealth } from './control.ts';
 import { ControlError } from './errors.ts';
@@ -17,7 +17,9 @@ export interface LinkOptions {
   readonly log: Log;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** Milliseconds before the first attempt to come back, doubled up to 25 times as much. */
+  readonly random: Random;
+  /** Milliseconds before the first attempt to come back, doubled up to 25 times as much; up to half of it is left to
+   * chance, so that not all nodes come at once. */
   readonly backOff: number;
   /** The health has changed. */
   readonly onChange: () => void;
@@ -99,6 +101,9 @@ export class Link implements FeedHost {
   unfollow(feed: AnyFeed): void {
     this.#feeds.delete(feed);
     feed.pause();
+    for (const key of [...this.#unreadable.keys()]) {
+      if (key.startsWith(feed.prefix)) this.unreadable(key, null);
+    }
   }
 
   /** Takes another store that carries the same cluster. Rejects with everything as it was where it does not. */
@@ -129,8 +134,8 @@ export class Link implements FeedHost {
     this.#set('away', error.message);
     if (wasUp) this.#options.onDown();
     this.#stopTimer();
-    const { backOff } = this.#options;
-    const wait = Math.min(backOff * 2 ** this.#failures++, backOff * 25);
+    const { backOff, random } = this.#options;
+    const wait = Math.min(backOff * 2 ** this.#failures++, backOff * 25) * (1 - random.float() / 2);
     this.#timer = setTimeout(() => this.connect().catch(() => {}), wait).unref();
   }
 
@@ -155,7 +160,7 @@ export class Link implements FeedHost {
     try {
       await findCluster(store, this.#options.cluster);
     } catch (error) {
-      if ((error as ControlError).code === 'AWAY') throw error;
+      if (['AWAY', 'VERSION'].includes((error as ControlError).code)) throw error;
       const advice = 'nothing is withdrawn for it; restore the store, or leave and join again';
       throw new ControlError('CORRUPT', `${(error as Error).message}: ${advice}`);
     }

@@ -16,6 +16,7 @@
 import { parseAddress, parseCidr } from './cidr.ts';
 import { ControlError } from './errors.ts';
 import type { Endpoint, Network, Node } from './model.ts';
+import { MAX_VNI } from './network-options.ts';
 
 /** Of the records: a node that reads another says so instead of guessing. */
 export const SCHEMA = 1;
@@ -37,8 +38,6 @@ export interface Claim {
 export interface KeyRecord {
   /** Of the node, in the underlay. */
   readonly address: string;
-  /** Milliseconds since 1970: of two nodes that had one address in turn, the later counts. */
-  readonly at: number;
   /** Base64. */
   readonly record: string;
 }
@@ -55,6 +54,9 @@ export const keyOf = {
   alive: (node: string) => `alive/${node}`,
   keys: (node: string) => `keys/${node}`,
 };
+
+/** Whether it can be the id of a network, an endpoint or a container. */
+export const isId = (text: string): boolean => /^[0-9a-f]{64}$/.test(text);
 
 /** Reads a record whose key ends with `id`. Throws where it is not one of ours. */
 export type Read<T> = (value: string, id: string) => T;
@@ -74,9 +76,9 @@ export const readNode: Read<Node> = (value, id) => {
     id: (found) => found === id,
     name: text,
     address,
-    dataPort: number,
-    espPort: number,
-    mtu: number,
+    dataPort: port,
+    espPort: port,
+    mtu: integer(1, 65535),
     version: text,
     joined: text,
   });
@@ -88,22 +90,23 @@ export const readNetwork: Read<Network> = (value, id) =>
     id: (found) => found === id,
     name: text,
     created: text,
-    vni: number,
-    subnets: list((subnet) =>
-      shaped(subnet, {
-        cidr: subnetText,
-        range: (range) => range === null || subnetText(range),
-        gateway: address,
-        auxiliary: dictionary,
-      }),
-    ),
+    vni: integer(1, MAX_VNI),
+    subnets: (found) => list(readableSubnet)(found) && (found as unknown[]).length > 0,
     ipv6: flag,
     internal: flag,
     attachable: flag,
     encrypted: flag,
-    mtu: (mtu) => mtu === null || number(mtu),
+    mtu: (mtu) => mtu === null || integer(1, 65535)(mtu),
     labels: dictionary,
     options: dictionary,
+  });
+
+const readableSubnet: Test = (subnet) =>
+  shaped(subnet, {
+    cidr: subnetText,
+    range: (range) => range === null || subnetText(range),
+    gateway: address,
+    auxiliary: dictionary,
   });
 
 /** Reads an endpoint of the network whose id is given. */
@@ -118,17 +121,23 @@ export function readEndpoint(network: string): Read<Endpoint> {
       aliases: list(text),
       hostname: text,
       mac: (found) => text(found) && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(found as string),
-      addresses: list(subnetText),
-      ports: list((port) =>
-        shaped(port, { protocol: text, published: number, port: number, count: number, hostAddress: any }),
+      // As many as a transaction can take away.
+      addresses: (found) => list(subnetText)(found) && [1, 2].includes((found as unknown[]).length),
+      ports: list((published) =>
+        shaped(published, {
+          protocol: (name) => ['tcp', 'udp', 'sctp'].includes(name as string),
+          published: port,
+          port,
+          count: port,
+          hostAddress: (host) => host === null || address(host),
+        }),
       ),
       labels: dictionary,
     });
 }
 
 export const readClaim: Read<Claim> = (value) => fields<Claim>(value, { endpoint: text, node: text });
-export const readKeys: Read<KeyRecord> = (value) =>
-  fields<KeyRecord>(value, { address, at: number, record: text });
+export const readKeys: Read<KeyRecord> = (value) => fields<KeyRecord>(value, { address, record: text });
 export const readAlive: Read<true> = () => true;
 
 type Test = (value: unknown) => boolean;
@@ -154,9 +163,12 @@ function shaped(value: unknown, tests: Readonly<Record<string, Test>>): boolean 
   return Object.entries(tests).every(([name, test]) => test((value as Record<string, unknown>)[name]));
 }
 
-const any: Test = () => true;
 const text: Test = (value) => typeof value === 'string';
 const number: Test = (value) => typeof value === 'number' && Number.isFinite(value);
+function integer(least: number, most: number): Test {
+  return (value) => Number.isInteger(value) && Number(value) >= least && Number(value) <= most;
+}
+const port = integer(1, 65535);
 const flag: Test = (value) => typeof value === 'boolean';
 const address: Test = (value) => text(value) && parseAddress(value as string) !== null;
 const subnetText: Test = (value) => text(value) && parseCidr(value as string) !== null;

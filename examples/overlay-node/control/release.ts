@@ -2,7 +2,7 @@
 import { claimsOf } from './choose.ts';
 import { commit } from './commit.ts';
 import type { Endpoint } from './model.ts';
-import { keyOf, readEndpoint } from './records.ts';
+import { isId, keyOf, readEndpoint } from './records.ts';
 import type { Store } from './store/store.ts';
 
 /** Deletes an endpoint's records in one transaction; nothing where they are gone. Rejects with `AWAY`. */
@@ -33,7 +33,8 @@ export async function releaseEndpoint(store: Store, endpoint: Endpoint): Promise
 
 /** The same for what a node's list names, readable or not. */
 export async function releaseAll(store: Store, node: string, id: string, network: string): Promise<void> {
-  const entry = await store.get(keyOf.endpoint(network, id));
+  // A list that names what cannot be, or what is another node's, is wrong: only its entry goes.
+  const entry = isId(network) && isId(id) ? await store.get(keyOf.endpoint(network, id)) : null;
   let endpoint: Endpoint | null = null;
   try {
     if (entry !== null) endpoint = readEndpoint(network)(entry.value, id);
@@ -41,6 +42,6 @@ export async function releaseAll(store: Store, node: string, id: string, network
     // Its addresses are collected when the network is full.
     await store.delete(entry!.key);
   }
-  if (endpoint === null) await store.delete(keyOf.on(node, id));
+  if (endpoint?.node !== node) await store.delete(keyOf.on(node, id));
   else await releaseEndpoint(store, endpoint);
 }

@@ -91,7 +91,8 @@ export class StoreControl implements Control {
     const onChange = () => this.#views.touch(null);
     const onUp = () => this.#up();
     const onDown = () => this.#down();
-    const link = new Link({ store, cluster, log, now, backOff, onChange, onUp, onDown });
+    const random = options.random ?? new Random(randomInt(2 ** 47));
+    const link = new Link({ store, cluster, log, now, random, backOff, onChange, onUp, onDown });
     this.#link = link;
     this.#members = new Members({ host: link, self: identity, ttl, onChange: (id) => this.#refresh(id) });
     this.#views = new Views(link, identity.id, this.#members.states);
@@ -99,13 +100,14 @@ export class StoreControl implements Control {
     for (const feed of [this.#members.nodes, this.#members.alive, this.#networks.feed])
       void link.follow(feed);
     const lost = (error: Error) => link.lost(error);
-    this.#heart = new Heartbeat({ node: identity.id, ttl, beat, lost, removed: () => this.#watchSelf() });
+    const seen = () => this.#members.alive.get(identity.id) !== undefined;
+    const removed = () => this.#watchSelf();
+    this.#heart = new Heartbeat({ node: identity.id, ttl, beat, lost, seen, removed });
     const nodeRevision = () => this.#members.nodes.revision(identity.id);
-    const random = options.random ?? new Random(randomInt(2 ** 47));
     const { id: node } = identity;
     const parts = { link, node, nodeRevision, random, log };
     this.#endpoints = new Endpoints({ ...parts, networks: this.#networks, views: this.#views });
-    this.keys = new StoreKeys(link, node, now);
+    this.keys = new StoreKeys(link, node);
   }
 
   get node(): NodeState {
@@ -205,6 +207,10 @@ export class StoreControl implements Control {
   async #up(): Promise<void> {
     this.#members.up();
     this.#watchSelf();
+    // It may be another than before, and the store was away when it began.
+    await writeNode(this.#link.store, this.#identity, false).catch((error: ControlError) => {
+      if (error.code !== 'NOT_JOINED') throw error;
+    });
     await this.#heart.start(this.#link.store);
     await this.#endpoints.reconcile();
     // What was sent before an absence and answered by nobody can still arrive: it is looked for once more.

@@ -12,26 +12,29 @@ export class StoreKeys implements KeyChannel {
   readonly grace = GRACE;
   readonly #link: Link;
   readonly #node: string;
-  readonly #now: () => number;
   readonly #feed: Feed<KeyRecord>;
-  readonly #latest = new Map<string, KeyRecord>();
+  /** By address, which node's record counts. Of two nodes that had one address in turn it is what was written later:
+   * by the order of the store, for clocks jump. */
+  readonly #latest = new Map<string, string>();
   readonly #watchers = new Map<string, Set<(record: Uint8Array) => void>>();
   #following = false;
 
-  constructor(link: Link, node: string, now: () => number) {
+  constructor(link: Link, node: string) {
     this.#link = link;
     this.#node = node;
-    this.#now = now;
-    const onPut = (_: string, record: KeyRecord) => this.#learn(record);
-    // Keys of a node that is gone harm nobody: the dataplane forgets peers by itself.
-    this.#feed = new Feed({ prefix: 'keys/', read: readKeys, onPut, onRemove() {} }, link);
+    const onPut = (id: string, record: KeyRecord) => this.#learn(id, record);
+    // Who watches is not told: the dataplane forgets peers by itself.
+    const onRemove = (id: string, { address }: KeyRecord) => {
+      if (this.#latest.get(address) === id) this.#latest.delete(address);
+    };
+    this.#feed = new Feed({ prefix: 'keys/', read: readKeys, onPut, onRemove }, link);
   }
 
   async publish(address: string, record: Uint8Array): Promise<void> {
     const { up, store, health } = this.#link;
     if (!up) throw new ControlError('AWAY', health.error ?? 'the store is away');
     const text = Buffer.from(record).toString('base64');
-    const value: KeyRecord = { address, at: this.#now(), record: text };
+    const value: KeyRecord = { address, record: text };
     await store.put(keyOf.keys(this.#node), JSON.stringify(value));
   }
 
@@ -44,7 +47,7 @@ export class StoreKeys implements KeyChannel {
     const watchers = this.#watchers.get(address) ?? new Set();
     const own = (record: Uint8Array) => onRecord(record);
     this.#watchers.set(address, watchers.add(own));
-    const known = this.#latest.get(address);
+    const known = this.#feed.get(this.#latest.get(address) ?? '');
     if (known !== undefined) own(bytes(known));
     return () => {
       watchers.delete(own);
@@ -52,10 +55,10 @@ export class StoreKeys implements KeyChannel {
     };
   }
 
-  #learn(record: KeyRecord): void {
-    const known = this.#latest.get(record.address);
-    if (known !== undefined && known.at > record.at) return;
-    this.#latest.set(record.address, record);
+  #learn(id: string, record: KeyRecord): void {
+    const known = this.#latest.get(record.address) ?? id;
+    if (this.#feed.revision(known) > this.#feed.revision(id)) return;
+    this.#latest.set(record.address, id);
     for (const onRecord of this.#watchers.get(record.address) ?? []) onRecord(bytes(record));
   }
 }
