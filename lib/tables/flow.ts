@@ -114,7 +114,12 @@ export class FlowTable {
   /** Key the hash. */
   readonly #secret: number = 0;
   readonly #other: number = 0;
-  /** Where ageing, and the search for room, go on. */
+  /** The search for room: in which second, among the flows of which place, and how many rows were looked at. */
+  #soughtAt = 0;
+  #soughtFor = 0;
+  #sought = 0;
+  /** Where the search for room goes on, and where ageing does. */
+  #seeker = 0;
   #cursor = 0;
 
   /** Throws a RangeError for options out of range. Nothing is allocated afterwards. */
@@ -383,8 +388,17 @@ export class FlowTable {
   /** Takes one row from flows that are over, have ended or never began; from the place itself if it has too many. */
   #reclaim(place: number, second: number): boolean {
     const any = this.#places.admits(place, this.#most);
-    for (let n = Math.min(RECLAIM, this.#used); n > 0; n--) {
-      const row = this.#next();
+    const scope = any ? NONE : place;
+    if (second !== this.#soughtAt || scope !== this.#soughtFor) {
+      this.#soughtAt = second;
+      this.#soughtFor = scope;
+      this.#sought = 0;
+    }
+    // Nothing gets idle within a second, so that one round is enough: a flood of new flows must not cost more than that.
+    for (let n = Math.min(RECLAIM, this.#used - this.#sought); n > 0; n--) {
+      this.#sought++;
+      if (this.#seeker >= this.#used) this.#seeker = 0;
+      const row = this.#seeker++;
       const at = row * WORDS;
       if (!this.#isTaken(row) || (!any && this.#rows[at] >>> 16 !== place)) continue;
       if (!this.#isOver(row, second) && !this.#isIdle(row, second)) continue;

@@ -201,6 +201,23 @@ t.test('what is published no longer is forgotten, and what still is stays', asyn
   );
 });
 
+t.test('where a flood finds no room it is not sought again in that second', async (t) => {
+  const flows = new FlowTable({ capacity: 1024, seed });
+  const add = (client: number, second: number) => {
+    const [a, b] = key(1, 80, UDP, client);
+    flows.find(v, CLIENT, OWN, a, b);
+    return flows.add(link(8080, client), ASKED, second);
+  };
+  let refused = 0;
+  for (let i = 0; i < 5000; i++) if (add(i, 1) === NONE) refused++;
+  t.equal(refused, 5000 - 512);
+  refused = 0;
+  for (let i = 5000; i < 10_000; i++) if (add(i, 3) === NONE) refused++;
+  t.equal(refused, 5000 - 512, 'all of them make room, once');
+  t.equal(flows.displaced, 512);
+  t.not(add(20_000, 4), NONE);
+});
+
 t.test('options out of range are refused', async (t) => {
   for (const capacity of [0, 1.5, 2 ** 22 + 1]) {
     t.throws(() => new FlowTable({ capacity, seed }), {
