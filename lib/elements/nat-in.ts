@@ -91,8 +91,12 @@ export class NatIn extends Element {
       const p = packets[i];
       const reason = this.#judge(p, second);
       if (reason === CHANGED) changed++;
-      if (reason < 0) packets[n++] = p;
-      else this.drop(p, reason);
+      if (reason >= 0) this.drop(p, reason);
+      else {
+        // Nearly always it stands there already.
+        if (n < i) packets[n] = p;
+        n++;
+      }
     }
     batch.length = n;
     if (changed > 0) this.count(TRANSLATED, changed);
@@ -140,7 +144,7 @@ export class NatIn extends Element {
     flows.see(row, packet.flagsOf(v, t, p.end, ASKED), second);
     const after = flows.inside(row);
     if (after === ports) return PASS;
-    return packet.rewrite(p, ip, t, after);
+    return packet.rewrite(p, ip, t, ports, after);
   }
 
   /** The row of the flow of what a client sends; AS_IS where that is nobody else's matter, NONE where there is no room. */

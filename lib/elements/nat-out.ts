@@ -73,8 +73,12 @@ export class NatOut extends Element {
       }
       const reason = publisher === NONE ? PASS : this.#judge(p, this.#published[publisher], second);
       if (reason === CHANGED) changed++;
-      if (reason < 0) packets[n++] = p;
-      else this.drop(p, reason);
+      if (reason >= 0) this.drop(p, reason);
+      else {
+        // Nearly always it stands there already.
+        if (n < i) packets[n] = p;
+        n++;
+      }
     }
     batch.length = n;
     if (changed > 0) this.count(TRANSLATED, changed);
@@ -128,7 +132,7 @@ export class NatOut extends Element {
     flows.see(row, packet.flagsOf(v, t, p.end, ANSWERED), second);
     const after = flows.link(row);
     if (after === ports) return PASS;
-    return packet.rewrite(p, ip, t, after);
+    return packet.rewrite(p, ip, t, ports, after);
   }
 
   /** The row of the flow that a packet answers. NONE where there is none; a connection of the endpoint's own is noted. */

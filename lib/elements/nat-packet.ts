@@ -168,25 +168,27 @@ function saidOf(v: DataView, t: Transport, end: number, side: number): number {
  * Changes both ports of the packet whose IP header is at `ip`, and its checksum, and says why that cannot be, or CHANGED.
  * What was left to be completed covers the ports only when it is: the field holds the pseudo header alone.
  */
-export function rewrite(p: Packet, ip: number, t: Transport, ports: number): Drop {
-  if (protocolOf(t) !== UDP) return rewriteOther(p, ip, t, ports);
+export function rewrite(p: Packet, ip: number, t: Transport, before: number, after: number): Drop {
+  if (protocolOf(t) !== UDP) return rewriteOther(p, ip, t, before, after);
   const v = p.view;
   const at = offsetOf(t);
-  if (p.csumStart !== at && v.getUint16(at + UDP_CHECKSUM) !== 0) {
-    updateUdp(v, at + UDP_CHECKSUM, v.getInt32(at), ports);
+  const old = v.getUint16(at + UDP_CHECKSUM);
+  v.setInt32(at, after);
+  // A checksum of 0 would mean that there is none.
+  if (old !== 0 && p.csumStart !== at) {
+    v.setUint16(at + UDP_CHECKSUM, update32(old, before, after) || 0xffff);
   }
-  v.setInt32(at, ports);
   return CHANGED;
 }
 
-function rewriteOther(p: Packet, ip: number, t: Transport, ports: number): Drop {
+function rewriteOther(p: Packet, ip: number, t: Transport, before: number, after: number): Drop {
   const v = p.view;
   const at = offsetOf(t);
   const partial = p.csumStart === at;
-  if (protocolOf(t) === SCTP) return rewriteSctp(v, ip, t, ports, partial);
+  if (protocolOf(t) === SCTP) return rewriteSctp(v, ip, t, after, partial);
   if (at + TCP_CHECKSUM + 2 > payloadEnd(v, ip)) return (t & FRAGMENT) !== 0 ? PUBLISHED_FRAGMENT : MALFORMED;
-  if (!partial) updateAt(v, at + TCP_CHECKSUM, v.getInt32(at), ports);
-  v.setInt32(at, ports);
+  if (!partial) updateAt(v, at + TCP_CHECKSUM, before, after);
+  v.setInt32(at, after);
   return CHANGED;
 }
 
