@@ -85,7 +85,11 @@ t.test('two nodes: nothing before both know each other, then both ways', async (
   const b = new Node('b').start(0);
   t.equal(send(a, b), 'none');
   a.ring.learn(0, b.ring.record(), 10);
-  t.equal(send(a, b), 'unknown', 'at once: b has not read it yet, and waiting would have brought nothing through');
+  t.equal(
+    send(a, b),
+    'unknown',
+    'at once: b has not read it yet, and waiting would have brought nothing through',
+  );
   meet(a, b, 20);
   t.equal(send(a, b), OK, 'then it has');
   t.equal(send(b, a), OK);

@@ -15,6 +15,9 @@ for (const port of [53, 7000, 7001, 7009]) {
 }
 setTimeout(() => {}, 1e9);`;
 
+/** Where distributions put scapy. */
+const PYTHON = '/usr/bin/python3';
+
 /** An SCTP INIT (RFC 9260 section 3.3.2) from one port to another. */
 const SCTP = (to: string, dst: number) => `
 from scapy.all import IP, SCTP, SCTPChunkInit, send, conf
@@ -39,7 +42,13 @@ t.test('published ports', { timeout: 120_000 }, async (t) => {
   await one.cli(...run, 'server', ...publish, '--', process.execPath, '-e', ECHO);
   await two.cli(...run, 'client', '--', 'sleep', '600');
   const inside = (...args: readonly string[]) =>
-    two.cli('exec', 'client', 'sh', '-c', `(echo hi; sleep 0.5) | timeout 5 ncat ${args.join(' ')} -w 2 || true`);
+    two.cli(
+      'exec',
+      'client',
+      'sh',
+      '-c',
+      `(echo hi; sleep 0.5) | timeout 5 ncat ${args.join(' ')} -w 2 || true`,
+    );
   t.ok(await until(async () => (await inside('server', '53')) !== ''), 'it serves');
 
   t.test('on the overlay', async (t) => {
@@ -82,7 +91,7 @@ t.test('published ports', { timeout: 120_000 }, async (t) => {
     t.teardown(() => tcpdump.kill('SIGKILL'));
     await new Promise((resolve) => tcpdump.stderr?.once('data', resolve));
     const to = container.endpoints[0].addresses[0].split('/')[0];
-    for (const port of [7777, 77]) await two.cli('exec', 'client', 'python3', '-c', SCTP(to, port));
+    for (const port of [7777, 77]) await two.cli('exec', 'client', PYTHON, '-c', SCTP(to, port));
     const fields = ['-T', 'fields', '-e', 'sctp.dstport', '-e', 'sctp.checksum.status'];
     const seen = async () =>
       (
