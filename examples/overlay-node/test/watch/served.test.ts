@@ -100,7 +100,7 @@ t.test('a worker with devices', async (t) => {
   const ids = ['a', 'b'].map((digit) => digit.repeat(64));
   const ports = places.map((namespace, n) => ({
     ...{ device: 'eth0', namespace, id: ids[n], mac: `02:42:0a:00:00:0${n + 2}` },
-    ...{ addresses: [`10.0.0.${n + 2}`], ports: [] },
+    ...{ addresses: [`10.0.0.${n + 2}`], ports: [], router: false },
   }));
   const carried = {
     vni: 77,
