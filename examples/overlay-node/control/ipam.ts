@@ -3,7 +3,8 @@
  * (endpoints.ts writes one key for each address, only where it is absent).
  *
  * Addresses are given in turn (next-fit), as in Docker: what was released is not given again until all others were, so
- * that nobody's neighbour table speaks of the one before.
+ * that nobody's neighbour table speaks of the one before. Where many nodes attach at the same instant that is likely, not
+ * certain: who writes last says where it goes on.
  */
 import { randomBytes } from 'node:crypto';
 import {

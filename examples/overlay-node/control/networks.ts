@@ -30,8 +30,7 @@ export class Networks {
 
   /** All of them, as the store has them, or as they were known last where it is away. */
   async list(): Promise<readonly Network[]> {
-    if (!this.#link.up) return [...this.feed.values()];
-    return (await listNetworks(this.#link.store)).map(({ network }) => network);
+    return (await this.#all()).map(({ network }) => network);
   }
 
   async find(nameOrId: string): Promise<Found> {
@@ -43,14 +42,21 @@ export class Networks {
 
   /** As {@link find}, though never what was removed or made an instant ago. */
   async findFresh(nameOrId: string): Promise<Found> {
-    const all = this.#link.up
-      ? await listNetworks(this.#link.store)
-      : [...this.feed.values()].map((network) => ({ network, revision: this.feed.revision(network.id) }));
+    const all = await this.#all();
     const network = findIn(
       all.map(({ network }) => network),
       nameOrId,
     );
     return all.find((found) => found.network === network)!;
+  }
+
+  async #all(): Promise<Found[]> {
+    try {
+      if (this.#link.up) return await listNetworks(this.#link.store);
+    } catch (error) {
+      if ((error as ControlError).code !== 'AWAY') throw error;
+    }
+    return [...this.feed.values()].map((network) => ({ network, revision: this.feed.revision(network.id) }));
   }
 
   async create(request: NetworkRequest): Promise<Network> {
