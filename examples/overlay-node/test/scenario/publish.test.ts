@@ -101,7 +101,7 @@ t.test('published ports', { timeout: 120_000 }, async (t) => {
           '-r',
           dump,
           '-o',
-          'sctp.checksum:crc32c',
+          'sctp.checksum:CRC 32c',
           '-Y',
           'sctp.srcport < 5002',
           ...fields,
