@@ -2,7 +2,7 @@
  * Two hosts, joined by real UDP sockets on 127.0.0.1 and 127.0.0.2, and networks between them with the same
  * addresses, the third of them encrypted. The exit code is 0 if what should arrive did, and nothing else.
  *
- *     npm start [-- --port 14789 --esp-port 14500 --capture underlay]
+ *     node dist/examples/two-hosts.js [--port 14789 --esp-port 14500 --capture underlay]
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

@@ -145,8 +145,8 @@ t.test('commands are scripts of the package and programs that exist', async (t) 
       if (script !== 'ci' && script !== 'install' && scripts[script] === undefined)
         wrong.push(`${name}: ${command}`);
     }
-    for (const [, program] of text.matchAll(/\bdist\/([\w/-]+)\.js/g)) {
-      if (!existsSync(join(ROOT, `${program}.ts`))) wrong.push(`${name}: ${program}`);
+    for (const [, folder, program] of text.matchAll(/((?:[\w-]+\/)*)\bdist\/([\w/-]+)\.js/g)) {
+      if (!existsSync(join(ROOT, folder, `${program}.ts`))) wrong.push(`${name}: ${program}`);
     }
   }
   t.same(wrong, []);
