@@ -6,7 +6,8 @@
  *     npm start [-- --unprivileged]
  */
 import { parseArgs } from 'node:util';
-import { privileged, whyNot } from './privileged.ts';
+import { whyNot } from './host.ts';
+import { privileged } from './privileged.ts';
 import { Report } from './report.ts';
 import { unprivileged } from './unprivileged.ts';
 
