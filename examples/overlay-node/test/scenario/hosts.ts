@@ -22,6 +22,8 @@ export function noScenarios(...programs: readonly string[]): string | null {
   return noNamespaces() ?? noNative();
 }
 
+/** Milliseconds that a daemon has to answer: machines can be busy. */
+const PATIENCE = 30_000;
 /** Address of a machine that is no host. */
 export const UNDERLAY = '192.0.2.100';
 
@@ -94,7 +96,8 @@ export class Host {
         this.#log += text;
       });
     }
-    for (let i = 0; i < 200; i++) {
+    const end = Date.now() + PATIENCE;
+    while (Date.now() < end) {
       if (this.#daemon.exitCode !== null) throw new Error(`the daemon of ${this.name} ended:\n${this.#log}`);
       if (existsSync(this.socket) && (await this.#answers())) return;
       await pause(25);
@@ -207,6 +210,7 @@ export class Hosts {
   /** Whether the state of one of these hosts speaks of a namespace: other tests run beside. */
   #owns(name: string): boolean {
     return this.all.some(({ folder }) => {
+      if (!existsSync(join(folder, 'state'))) return false;
       const files = readdirSync(join(folder, 'state'), { recursive: true, withFileTypes: true });
       return files
         .filter((file) => file.isFile() && file.name.endsWith('.json'))
