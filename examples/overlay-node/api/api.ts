@@ -80,8 +80,13 @@ export interface RunRequest {
   readonly remove?: boolean;
   /** A foreground command's process: when it is gone, so is the container. */
   readonly pid?: number;
-  /** `packetweave attach`: a namespace that somebody else made, by name or process id; `command` is empty. */
+  /** `packetweave attach`: a namespace that somebody else made, by name, path or process id; `command` is empty. */
   readonly namespace?: string;
+  /** Name of the first network's device; absent: the first of eth0, eth1 and so on that is free. */
+  readonly device?: string;
+  /** Whether the default route leads to the first network that has a way out. Absent: it does, but in a namespace that
+   * somebody else made only where there is none yet. */
+  readonly defaultRoute?: boolean;
 }
 
 export interface Container {
@@ -100,6 +105,7 @@ export interface Container {
   readonly pid: number | null;
   readonly endpoints: readonly Endpoint[];
   readonly ports: readonly PublishedPort[];
+  readonly labels: Readonly<Record<string, string>>;
   readonly detached: boolean;
 }
 /** `GET /v1/containers?all=true` answers Container[]; `GET /v1/containers/:name`; `DELETE /v1/containers/:name?force=true`

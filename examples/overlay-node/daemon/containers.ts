@@ -5,7 +5,14 @@
 import { randomBytes } from 'node:crypto';
 import type { ConnectRequest, Container, RunRequest } from '../api/api.ts';
 import { startTimeOf } from '../attach/detached.ts';
-import { attachNamespace, detachNamespace, removeDevice } from '../attach/foreign.ts';
+import {
+  attachNamespace,
+  detachNamespace,
+  devicesOf,
+  hasDefaultRoute,
+  isNamespace,
+  removeDevice,
+} from '../attach/foreign.ts';
 import { makeNamespace, namespaceName, removeNamespace } from '../attach/namespace.ts';
 import { choosePorts, type IsFree, parsePort } from '../attach/ports.ts';
 import { cidr, overlap } from '../control/cidr.ts';
@@ -36,6 +43,8 @@ export interface ContainersParts {
 /** Digits of an id that tell it well enough. */
 const SHORT = 12;
 const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+/** What the kernel takes for a device's name (IFNAMSIZ), but for "." and "..". */
+const DEVICE = /^(?!\.{1,2}$)[^\s/:]{1,15}$/;
 
 export class Containers {
   readonly #records: Records;
@@ -65,7 +74,7 @@ export class Containers {
     return {
       namespace: record.namespace,
       device: attachment.device,
-      main: this.#main(record) === attachment,
+      main: record.defaultRoute !== false && this.#main(record) === attachment,
     };
   }
 
@@ -106,6 +115,12 @@ export class Containers {
     if (namespace === undefined && (!Array.isArray(command) || command.length === 0)) {
       throw new ControlError('INVALID', 'no command was given: packetweave run --network NAME -- COMMAND');
     }
+    if (request.device !== undefined && !DEVICE.test(request.device)) {
+      throw new ControlError('INVALID', `"device" expected 1 to 15 characters, got "${request.device}"`);
+    }
+    if (namespace?.includes('/') && !isNamespace(namespace)) {
+      throw new ControlError('INVALID', `there is no network namespace at ${namespace}`);
+    }
     const id = randomBytes(32).toString('hex');
     const name = request.name ?? id.slice(0, SHORT);
     if (!NAME.test(name)) {
@@ -135,6 +150,7 @@ export class Containers {
       // A command in the foreground leaves nothing that could be looked at: no log.
       remove: request.remove ?? !detach,
       attachments: [],
+      ...(request.defaultRoute !== undefined && { defaultRoute: request.defaultRoute }),
       state: 'created',
       exitCode: null,
       pid,
@@ -147,6 +163,9 @@ export class Containers {
     const { namespace, foreign } = record;
     if (foreign !== null) await attachNamespace(record.id, foreign);
     else if (request.namespace === undefined) await makeNamespace(record.id);
+    if (isForeign(record) && record.defaultRoute === undefined) {
+      await this.#records.put({ ...record, defaultRoute: !(await hasDefaultRoute(namespace)) });
+    }
     this.#log.debug({ container: record.name, namespace }, 'a namespace is there');
     for (const [i, network] of request.networks.entries()) {
       const first = i === 0;
@@ -157,6 +176,7 @@ export class Containers {
         ...(first && request.ip !== undefined && { ip: request.ip }),
         ...(first && request.ip6 !== undefined && { ip6: request.ip6 }),
         ...(first && request.mac !== undefined && { mac: request.mac }),
+        ...(first && request.device !== undefined && { device: request.device }),
       });
     }
   }
@@ -171,21 +191,35 @@ export class Containers {
       readonly ip?: string;
       readonly ip6?: string;
       readonly mac?: string;
+      readonly device?: string;
     },
   ): Promise<void> {
     const { name, hostname, labels, attachments } = this.#record(id);
-    const { publish, ...request } = wanted;
+    const { publish, device: named, ...request } = wanted;
     const network = await this.#control.network(wanted.network);
     if (attachments.some((attachment) => attachment.network === network.id)) {
       throw new ControlError('CONFLICT', `container ${name} is already attached to network ${network.name}`);
     }
     this.#checkApart(name, network, attachments);
+    const device = await this.#device(this.#record(id), named);
     const ports = await choosePorts(publish.map(parsePort), this.#isFree);
     const endpoint = await this.#control.attach({ ...request, container: id, name, hostname, labels, ports });
-    const device = freeDevice(attachments);
     const attachment = { network: network.id, endpoint: endpoint.id, device, publish };
     const record = this.#record(id);
     await this.#records.put({ ...record, attachments: [...record.attachments, attachment] });
+  }
+
+  /** A device that is not there yet: the one that was named, or the next. */
+  async #device(record: ContainerRecord, named: string | undefined): Promise<string> {
+    const { namespace, attachments } = record;
+    const own = attachments.map(({ device }) => device);
+    const taken = new Set(isForeign(record) ? [...own, ...(await devicesOf(namespace))] : own);
+    if (named === undefined) return freeDevice(taken);
+    if (!taken.has(named)) return named;
+    throw new ControlError(
+      'CONFLICT',
+      `there is a device ${named} in the network namespace ${namespace} already`,
+    );
   }
 
   /** A namespace has one route to a subnet. */
@@ -283,7 +317,8 @@ export class Containers {
   describe(record: ContainerRecord): Container {
     const own = new Map(this.#control.own().map((endpoint) => [endpoint.id, endpoint]));
     const endpoints = record.attachments.flatMap(({ endpoint }) => own.get(endpoint) ?? []);
-    const { id, name, hostname, namespace, command, created, state, exitCode, pid, detached } = record;
+    const { id, name, hostname, namespace, command, created, state, exitCode, pid, labels, detached } =
+      record;
     return {
       id,
       name,
@@ -297,6 +332,7 @@ export class Containers {
       detached,
       endpoints,
       ports: endpoints.flatMap(({ ports }) => ports),
+      labels,
     };
   }
 
@@ -351,9 +387,11 @@ export class Containers {
   }
 }
 
-function freeDevice(attachments: readonly Attachment[]): string {
-  for (let i = 0; ; i++) {
-    const device = `eth${i}`;
-    if (!attachments.some((attachment) => attachment.device === device)) return device;
-  }
+/** Whether somebody else made the namespace of a container. */
+function isForeign({ id, namespace, foreign }: ContainerRecord): boolean {
+  return foreign !== null || namespace !== namespaceName(id);
+}
+
+function freeDevice(taken: ReadonlySet<string>): string {
+  for (let i = 0; ; i++) if (!taken.has(`eth${i}`)) return `eth${i}`;
 }

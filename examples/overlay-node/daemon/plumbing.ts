@@ -3,6 +3,7 @@
  * namespaces, name servers, ports of the host. One call does everything, and only where something has changed; what
  * fails does not keep the rest from being done, is told to whoever asked for it, and is tried again.
  */
+import { isNamespace } from '../attach/foreign.ts';
 import { configure, existing } from '../attach/namespace.ts';
 import type { Control, NetworkView } from '../control/control.ts';
 import type { Endpoint, Network } from '../control/model.ts';
@@ -159,8 +160,11 @@ export class Plumbing {
   #place(endpoint: Endpoint): Place | null {
     if (endpoint.node !== this.#parts.control.node.id) return null;
     const place = this.#parts.place(endpoint);
-    if (place === null || place.namespace.includes('/')) return place;
-    return this.#namespaces.has(place.namespace) ? place : null;
+    if (place === null) return null;
+    const { namespace } = place;
+    return (namespace.includes('/') ? isNamespace(namespace) : this.#namespaces.has(namespace))
+      ? place
+      : null;
   }
 
   async #carry(views: ReadonlyMap<string, NetworkView>): Promise<void> {

@@ -18,7 +18,7 @@ export interface ContainerRecord {
   readonly id: string;
   readonly name: string;
   readonly hostname: string;
-  /** Network namespace, as in `ip netns`. */
+  /** Network namespace, as in `ip netns`, or a path. */
   readonly namespace: string;
   /** Process id that a namespace was attached by, or null. It is gone with the process. */
   readonly foreign: number | null;
@@ -33,6 +33,8 @@ export interface ContainerRecord {
   readonly detached: boolean;
   readonly remove: boolean;
   readonly attachments: readonly Attachment[];
+  /** False where nothing beyond its networks is reached through them. Absent, as in older files: true. */
+  readonly defaultRoute?: boolean;
   readonly state: 'created' | 'running' | 'exited';
   readonly exitCode: number | null;
   readonly pid: number | null;

@@ -157,6 +157,7 @@ export const CONTAINER: Container = {
     { protocol: 'tcp', published: 8080, port: 80, count: 1, hostAddress: null },
     { protocol: 'udp', published: 6000, port: 5000, count: 2, hostAddress: '127.0.0.1' },
   ],
+  labels: {},
   detached: true,
 };
 
