@@ -1,11 +1,7 @@
 /** Namespaces that somebody else made, and devices in them. */
-import { statfsSync } from 'node:fs';
 import { ControlError } from '../control/errors.ts';
 import { namespaceName } from './namespace.ts';
 import { run, runIn } from './system.ts';
-
-/** NSFS_MAGIC of linux/magic.h. */
-const NSFS = 0x6e736673;
 
 /** Gives the namespace of a process a container's name, by which it stays also when the process has ended. */
 export async function attachNamespace(container: string, pid: number): Promise<string> {
@@ -24,16 +20,6 @@ export async function attachNamespace(container: string, pid: number): Promise<s
 /** Takes that name away again; what runs in the namespace goes on. */
 export async function detachNamespace(name: string): Promise<void> {
   await run('ip', ['netns', 'del', name]);
-}
-
-/** Whether there is a network namespace at a path: a file may be left where one was mounted. */
-export function isNamespace(path: string): boolean {
-  try {
-    // Path of a namespace, or of a link to one: nsfs (statfs(2)).
-    return statfsSync(path).type === NSFS;
-  } catch {
-    return false;
-  }
 }
 
 /** Names of the devices in a namespace. Rejects with a SystemError where there is none. */

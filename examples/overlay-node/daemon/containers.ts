@@ -10,10 +10,10 @@ import {
   detachNamespace,
   devicesOf,
   hasDefaultRoute,
-  isNamespace,
   removeDevice,
 } from '../attach/foreign.ts';
 import { makeNamespace, namespaceName, removeNamespace } from '../attach/namespace.ts';
+import { isNamespace } from '../attach/nsfs.ts';
 import { choosePorts, type IsFree, parsePort } from '../attach/ports.ts';
 import { cidr, overlap } from '../control/cidr.ts';
 import type { Control } from '../control/control.ts';

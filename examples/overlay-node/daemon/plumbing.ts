@@ -3,8 +3,8 @@
  * namespaces, name servers, ports of the host. One call does everything, and only where something has changed; what
  * fails does not keep the rest from being done, is told to whoever asked for it, and is tried again.
  */
-import { isNamespace } from '../attach/foreign.ts';
 import { configure, existing } from '../attach/namespace.ts';
+import { isNamespace } from '../attach/nsfs.ts';
 import type { Control, NetworkView } from '../control/control.ts';
 import type { Endpoint, Network } from '../control/model.ts';
 import type { Dataplane, DataplaneNetwork } from './dataplane.ts';
