@@ -15,7 +15,8 @@ export interface ReservedPort {
   readonly port: number;
 }
 
-/** Takes ports, all of them or none. Rejects with a ControlError in the words of Docker. */
+/** Takes ports, all of them or none, for as long as this process runs: it may end with them. Rejects with a ControlError in
+ * the words of Docker. */
 export async function reserve(ports: readonly ReservedPort[]): Promise<Reservation> {
   const results = await Promise.allSettled(ports.map(bind));
   const bound = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
@@ -36,7 +37,7 @@ async function bind(wanted: ReservedPort): Promise<Reservation> {
 
 /** Packets are redirected before a socket could see them. What comes nevertheless is nobody's. */
 function bindTcp({ address, port }: ReservedPort): Promise<Reservation> {
-  const server = createServer((socket) => socket.resetAndDestroy());
+  const server = createServer((socket) => socket.resetAndDestroy()).unref();
   const close = () => new Promise<void>((resolve) => server.close(() => resolve()));
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -47,7 +48,7 @@ function bindTcp({ address, port }: ReservedPort): Promise<Reservation> {
 
 function bindUdp({ address, port }: ReservedPort): Promise<Reservation> {
   const ipv6 = isIPv6(address);
-  const socket = createSocket({ type: ipv6 ? 'udp6' : 'udp4', ipv6Only: ipv6, recvBufferSize: 1 });
+  const socket = createSocket({ type: ipv6 ? 'udp6' : 'udp4', ipv6Only: ipv6, recvBufferSize: 1 }).unref();
   const close = () => new Promise<void>((resolve) => socket.close(() => resolve()));
   return new Promise((resolve, reject) => {
     socket.once('error', (error) => {

@@ -1,0 +1,96 @@
+/** A runtime that calls the plugin as it was built: environment, standard input, exit code and answer. */
+import { spawn } from 'node:child_process';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Test } from 'tap';
+import { Namespaces } from '../../../../test/gen/netns.ts';
+import type { Host } from '../scenario/hosts.ts';
+
+export const PLUGIN = fileURLToPath(new URL('../../bin/packetweave-cni.js', import.meta.url));
+
+export interface Said {
+  readonly code: number | null;
+  /** The answer; null where there is none. */
+  readonly answer: Record<string, unknown> | null;
+}
+
+/** Which attachment a call is about. */
+export interface About {
+  readonly container: string;
+  readonly namespace?: string;
+  readonly device?: string;
+  readonly args?: string;
+}
+
+/** Calls the plugin with a configuration for a host's daemon. */
+export async function call(
+  host: Host,
+  command: string,
+  about: About | null,
+  config: Record<string, unknown> = {},
+): Promise<Said> {
+  const env = {
+    PATH: process.env.PATH ?? '',
+    CNI_COMMAND: command,
+    CNI_PATH: '/opt/cni/bin',
+    ...(about !== null && {
+      CNI_CONTAINERID: about.container,
+      CNI_IFNAME: about.device ?? 'eth0',
+      CNI_NETNS: about.namespace ?? '',
+      CNI_ARGS: about.args ?? '',
+    }),
+  };
+  const conf = { cniVersion: '1.1.0', name: 'demo', type: 'packetweave', socket: host.socket, ...config };
+  const child = spawn(PLUGIN, [], { env, stdio: ['pipe', 'pipe', 'inherit'], timeout: 60_000 });
+  child.stdin.end(JSON.stringify(conf));
+  let text = '';
+  child.stdout.setEncoding('utf8');
+  child.stdout.on('data', (part) => {
+    text += part;
+  });
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  return { code, answer: text === '' ? null : JSON.parse(text) };
+}
+
+/** Namespaces as a runtime makes them, which the plugin is told by their paths. */
+export class Sandboxes {
+  readonly #namespaces: Namespaces;
+  readonly #t: Test;
+
+  constructor(t: Test) {
+    this.#t = t;
+    this.#namespaces = new Namespaces(t);
+  }
+
+  /** Makes one, and answers its path. */
+  add(name: string): string {
+    this.#namespaces.add(name);
+    return `/run/netns/${this.#namespaces.real(name)}`;
+  }
+
+  /** Runs a command in one, and answers what it printed. Throws where it fails. */
+  run(name: string, command: string): string {
+    return this.#namespaces.run(name, command);
+  }
+
+  /** Takes one away before its time. */
+  remove(name: string): void {
+    this.#namespaces.run(name, `ip netns del ${this.#namespaces.real(name)}`);
+  }
+
+  /** Gives one the name server of a result, as runtimes do. */
+  resolve(name: string, result: Said): void {
+    const { dns } = (result.answer ?? { dns: { nameservers: [] } }) as { dns: { nameservers: string[] } };
+    const { nameservers } = dns;
+    const folder = `/etc/netns/${this.#namespaces.real(name)}`;
+    this.#t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(`${folder}/resolv.conf`, nameservers.map((one) => `nameserver ${one}\n`).join(''));
+  }
+}
+
+/** Addresses of a result, without their lengths. */
+export function addressesOf({ answer }: Said): string[] {
+  const { ips = [] } = (answer ?? {}) as { ips?: { address: string }[] };
+  return ips.map(({ address }) => address.split('/')[0]);
+}
