@@ -71,6 +71,8 @@ export interface RunRequest {
   readonly dns?: readonly string[];
   /** As on the command line: `8080:80/udp`. */
   readonly publish?: readonly string[];
+  /** Whoever asks holds the ports of the host by sockets of its own: the daemon takes none. */
+  readonly portsHeld?: boolean;
   readonly labels?: Readonly<Record<string, string>>;
   readonly command: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;

@@ -3,14 +3,14 @@
  * gateway of the endpoint's network, and in the gateway to the endpoint. A client's address stays what it is; that of
  * the host's own loopback becomes the host's on the link.
  *
- * The daemon holds a socket a port, which nothing reaches, so that the port is taken. Connections that are established
+ * The daemon holds a socket a port, which nothing reaches, so that the port is taken, unless somebody else does. Connections that are established
  * go on while the daemon is away; rules go on too, until it opens anew.
  */
 import { isIPv6 } from 'node:net';
 import type { Protocol, PublishedPort } from '../control/model.ts';
 import type { Gateway } from './gateway.ts';
 import { existing } from './namespace.ts';
-import { type Reservation, type ReservedPort, reserve } from './reservation.ts';
+import { allocated, type Reservation, type ReservedPort, reserve } from './reservation.ts';
 import { chain, type Redirection, redirections } from './rules.ts';
 import { nft } from './system.ts';
 
@@ -51,9 +51,14 @@ export class HostPorts {
 
   /**
    * Publishes an endpoint's ports, all or none, and returns what is to be said of those that cannot be. Rejects with
-   * a ControlError in the words of Docker where one is taken.
+   * a ControlError in the words of Docker where one is taken. With `held`, somebody else has the sockets.
    */
-  async publish(id: string, target: PublishTarget, ports: readonly PublishedPort[]): Promise<string[]> {
+  async publish(
+    id: string,
+    target: PublishTarget,
+    ports: readonly PublishedPort[],
+    held = false,
+  ): Promise<string[]> {
     await this.withdraw(id);
     const notes = ports.filter(({ protocol }) => protocol === 'sctp').map(sctpNote);
     const wanted = ports.filter(({ protocol }) => protocol !== 'sctp');
@@ -61,10 +66,13 @@ export class HostPorts {
     const { link } = target.gateway;
     if (link === null) return [...notes, 'the network is internal: no port is published on the host'];
     const published = this.#place(target, wanted);
+    const needed = published.flatMap(sockets);
+    const taken = needed.find((one) => this.#has(one));
+    if (taken !== undefined) throw allocated(taken);
     // The place is kept while the sockets are made.
     this.#entries.set(id, { published, reservation: { close: async () => {} } });
     try {
-      this.#entries.set(id, { published, reservation: await reserve(published.flatMap(sockets)) });
+      this.#entries.set(id, { published, reservation: await reserve(held ? [] : needed) });
       await this.#apply();
     } catch (error) {
       await this.withdraw(id);
@@ -84,8 +92,10 @@ export class HostPorts {
   /** Whether a port of the host can be published; of SCTP all can. */
   async isFree(protocol: Protocol, hostAddress: string | null, port: number): Promise<boolean> {
     if (protocol === 'sctp') return true;
+    const wanted = { protocol, address: hostAddress ?? '0.0.0.0', port };
+    if (this.#has(wanted)) return false;
     try {
-      const one = await reserve([{ protocol, address: hostAddress ?? '0.0.0.0', port }]);
+      const one = await reserve([wanted]);
       await one.close();
       return true;
     } catch {
@@ -98,6 +108,17 @@ export class HostPorts {
     const entries = [...this.#entries.values()];
     this.#entries.clear();
     await this.#apply().finally(() => Promise.all(entries.map(({ reservation }) => reservation.close())));
+  }
+
+  /** Whether a port is published here already, by a socket or without. */
+  #has({ protocol, address, port }: ReservedPort): boolean {
+    const any = address === '0.0.0.0' || address === '::';
+    return [...this.#entries.values()]
+      .flatMap(({ published }) => published)
+      .map(({ outer }) => outer)
+      .filter((outer) => outer.protocol === protocol && isIPv6(outer.address) === isIPv6(address))
+      .filter(({ at }) => at === null || any || at === address)
+      .some(({ from, count }) => port >= from && port < from + count);
   }
 
   /** Where packets go, for each port and family that endpoint, gateway and host address have. */

@@ -59,6 +59,11 @@ function bindUdp({ address, port }: ReservedPort): Promise<Reservation> {
   });
 }
 
+/** What a port that somebody has is refused with. */
+export function allocated({ address, port }: ReservedPort): ControlError {
+  return new ControlError('CONFLICT', `Bind for ${address}:${port} failed: ${REASONS.EADDRINUSE}`);
+}
+
 const REASONS: Readonly<Record<string, string>> = {
   EADDRINUSE: 'port is already allocated',
   EADDRNOTAVAIL: 'this host has no such address',

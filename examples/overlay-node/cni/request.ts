@@ -18,6 +18,7 @@ export function attachRequest(call: PlacedCall, there: readonly Container[]): Ru
   checkSupported(fields);
   const name = freeName(place, there);
   const mac = fields.object('runtimeConfig').text('mac') ?? cniArgs(fields).text('mac') ?? place.args.MAC;
+  const mappings = portMappings(fields);
   const hostname = place.args.K8S_POD_NAME ?? '';
   return {
     networks: [config.network],
@@ -29,7 +30,9 @@ export function attachRequest(call: PlacedCall, there: readonly Container[]): Ru
     ...(HOSTNAME.test(hostname) && { hostname }),
     ...addresses(call),
     ...(mac !== undefined && { mac }),
-    publish: [...fields.texts('publish'), ...portMappings(fields)],
+    publish: [...fields.texts('publish'), ...mappings],
+    // Runtimes that look after ports of the host bind them themselves, as podman does; CNI's own plugin never does.
+    ...(mappings.length > 0 && { portsHeld: true }),
     dns: resolver(fields).nameservers,
     labels: { ...labelsOf(call), ...podLabels(place) },
     ...(config.defaultRoute !== null && { defaultRoute: config.defaultRoute }),

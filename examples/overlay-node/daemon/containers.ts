@@ -151,6 +151,7 @@ export class Containers {
       remove: request.remove ?? !detach,
       attachments: [],
       ...(request.defaultRoute !== undefined && { defaultRoute: request.defaultRoute }),
+      ...(request.portsHeld === true && { portsHeld: true }),
       state: 'created',
       exitCode: null,
       pid,

@@ -10,6 +10,8 @@ export interface PortServiceParts {
   readonly gateways: GatewayService;
   /** The endpoint by which a container answers whoever is outside: that of its default route. */
   readonly route: (endpoint: Endpoint) => Endpoint;
+  /** Whether somebody else holds its ports of the host. */
+  readonly held: (endpoint: Endpoint) => boolean;
   readonly log: Logger;
 }
 
@@ -25,13 +27,13 @@ export class PortService implements EndpointService {
   readonly isFree: IsFree = (protocol, address, port) => this.#ports.isFree(protocol, address, port);
 
   async publish(endpoint: Endpoint): Promise<void> {
-    const { gateways, route, log } = this.#parts;
+    const { gateways, route, held, log } = this.#parts;
     const { id, name, ports } = endpoint;
     if (ports.length === 0) return;
     const { network, addresses } = route(endpoint);
     const gateway = gateways.of(network);
     if (gateway === null) return;
-    for (const note of await this.#ports.publish(id, { gateway, addresses }, ports)) {
+    for (const note of await this.#ports.publish(id, { gateway, addresses }, ports, held(endpoint))) {
       log.info({ container: name }, note);
     }
   }

@@ -35,6 +35,8 @@ export interface ContainerRecord {
   readonly attachments: readonly Attachment[];
   /** False where nothing beyond its networks is reached through them. Absent, as in older files: true. */
   readonly defaultRoute?: boolean;
+  /** Whether somebody else holds its ports of the host. Absent: false. */
+  readonly portsHeld?: boolean;
   readonly state: 'created' | 'running' | 'exited';
   readonly exitCode: number | null;
   readonly pid: number | null;

@@ -96,6 +96,7 @@ export class Running {
     this.#ports = new PortService({
       gateways: this.#gateways,
       route: (endpoint) => this.containers.route(endpoint),
+      held: ({ container }) => records.get(container)?.portsHeld === true,
       log,
     });
     this.names = new NameService({
