@@ -13,7 +13,7 @@ const APPLETS = ['sh', 'httpd', 'ping', 'sleep', 'wget', 'ip', 'cat'];
 const LIMITS = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024'];
 
 t.test('containers of podman on the overlay', { timeout: 120_000 }, async (t) => {
-  const no = noScenarios('podman', 'busybox', 'tar');
+  const no = noScenarios('podman', 'busybox', 'curl', 'tar');
   if (no !== null) return skip(t, no);
   const hosts = new Hosts(t, 2);
   const [one, two] = hosts.all;

@@ -1,9 +1,10 @@
-/** A runtime that calls the plugin as it was built: environment, standard input, exit code and answer. */
+/** A runtime: calls the plugin with environment and standard input, and reads its exit code and its answer. */
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { Namespaces } from '../../../../test/gen/netns.ts';
+import { answer } from '../../cni/plugin.ts';
 import type { Host } from '../scenario/hosts.ts';
 
 export const PLUGIN = fileURLToPath(new URL('../../bin/packetweave-cni.js', import.meta.url));
@@ -22,14 +23,40 @@ export interface About {
   readonly args?: string;
 }
 
-/** Calls the plugin with a configuration for a host's daemon. */
+type Config = Readonly<Record<string, unknown>>;
+
+/** Calls the plugin within this process, with a configuration for a host's daemon. */
 export async function call(
   host: Host,
   command: string,
   about: About | null,
-  config: Record<string, unknown> = {},
+  config: Config = {},
 ): Promise<Said> {
-  const env = {
+  const { text, code } = await answer(environment(command, about), async () => input(host, config));
+  return { code, answer: text === '' ? null : JSON.parse(text) };
+}
+
+/** Runs the plugin as it was built. */
+export async function execute(
+  host: Host,
+  command: string,
+  about: About | null,
+  config: Config = {},
+): Promise<Said> {
+  const env = environment(command, about);
+  const child = spawn(PLUGIN, [], { env, stdio: ['pipe', 'pipe', 'inherit'], timeout: 60_000 });
+  child.stdin.end(input(host, config));
+  let text = '';
+  child.stdout.setEncoding('utf8');
+  child.stdout.on('data', (part) => {
+    text += part;
+  });
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  return { code, answer: text === '' ? null : JSON.parse(text) };
+}
+
+function environment(command: string, about: About | null): Record<string, string> {
+  return {
     PATH: process.env.PATH ?? '',
     CNI_COMMAND: command,
     CNI_PATH: '/opt/cni/bin',
@@ -40,16 +67,11 @@ export async function call(
       CNI_ARGS: about.args ?? '',
     }),
   };
-  const conf = { cniVersion: '1.1.0', name: 'demo', type: 'packetweave', socket: host.socket, ...config };
-  const child = spawn(PLUGIN, [], { env, stdio: ['pipe', 'pipe', 'inherit'], timeout: 60_000 });
-  child.stdin.end(JSON.stringify(conf));
-  let text = '';
-  child.stdout.setEncoding('utf8');
-  child.stdout.on('data', (part) => {
-    text += part;
-  });
-  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-  return { code, answer: text === '' ? null : JSON.parse(text) };
+}
+
+function input(host: Host, config: Config): string {
+  const whole = { cniVersion: '1.1.0', name: 'demo', type: 'packetweave', socket: host.socket, ...config };
+  return JSON.stringify(whole);
 }
 
 /** Namespaces as a runtime makes them, which the plugin is told by their paths. */

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
 import { Hosts, noScenarios, until } from '../scenario/hosts.ts';
-import { addressesOf, call, Sandboxes } from './runtime.ts';
+import { addressesOf, call, execute, Sandboxes } from './runtime.ts';
 
 const ID = (digit: string) => digit.repeat(64);
 const SUBNETS = ['--subnet', '10.77.0.0/24', '--subnet', 'fd00:77::/64'];
@@ -13,7 +13,7 @@ t.test('attached, looked at, taken away', { timeout: 120_000 }, async (t) => {
   const hosts = new Hosts(t, 2);
   const sandboxes = new Sandboxes(t);
   const [one, two] = hosts.all;
-  t.match(await call(one, 'STATUS', null), { code: 1, answer: { code: 51, msg: /no daemon answers/ } });
+  t.match(await execute(one, 'STATUS', null), { code: 1, answer: { code: 51, msg: /no daemon answers/ } });
   await one.up();
   t.match(await call(one, 'STATUS', null), { code: 1, answer: { code: 50, msg: /in no overlay/ } });
   await one.down();
@@ -21,14 +21,14 @@ t.test('attached, looked at, taken away', { timeout: 120_000 }, async (t) => {
   t.match(await call(one, 'STATUS', null), { code: 1, answer: { code: 50, msg: /no network "demo"/ } });
   await one.cli('network', 'create', '--attachable', ...SUBNETS, 'demo');
   await one.cli('network', 'create', '--attachable', '--internal', '--subnet', '10.78.0.0/24', 'back');
-  t.same(await call(one, 'STATUS', null), { code: 0, answer: null });
+  t.same(await execute(one, 'STATUS', null), { code: 0, answer: null });
 
   const web = { container: ID('a'), namespace: sandboxes.add('web'), args: 'K8S_POD_NAME=web' };
-  const added = await call(one, 'ADD', web, {
+  const added = await execute(one, 'ADD', web, {
     runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80, protocol: 'TCP', hostIP: '' }] },
   });
   const client = { container: 'client', namespace: sandboxes.add('client') };
-  const other = await call(two, 'ADD', client, { name: 'elsewhere', network: 'demo' });
+  const other = await execute(two, 'ADD', client, { name: 'elsewhere', network: 'demo' });
 
   t.test('what ADD answers', async (t) => {
     const [link] = JSON.parse(sandboxes.run('web', 'ip -j address show dev eth0'));
@@ -162,7 +162,7 @@ t.test('attached, looked at, taken away', { timeout: 120_000 }, async (t) => {
     for (const about of [kept, lost]) t.equal((await call(one, 'ADD', about)).code, 0);
     const valid = [web, kept].map(({ container: containerID }) => ({ containerID, ifname: 'eth0' }));
     t.match(await call(one, 'GC', null), { code: 1, answer: { code: 7 } }, 'never without a list');
-    const gc = await call(one, 'GC', null, { 'cni.dev/valid-attachments': valid });
+    const gc = await execute(one, 'GC', null, { 'cni.dev/valid-attachments': valid });
     t.same(gc, { code: 0, answer: null });
     const names = async () =>
       JSON.parse(await one.cli('ps', '--json')).map(({ name }: { name: string }) => name);
@@ -188,7 +188,7 @@ t.test('attached, looked at, taken away', { timeout: 120_000 }, async (t) => {
   });
 
   t.test('DEL, and once more', async (t) => {
-    for (let i = 0; i < 2; i++) t.same(await call(one, 'DEL', web), { code: 0, answer: null });
+    for (let i = 0; i < 2; i++) t.same(await execute(one, 'DEL', web), { code: 0, answer: null });
     t.throws(() => sandboxes.run('web', 'ip link show dev eth0'));
     t.same(JSON.parse(await one.cli('ps', '--json')), []);
   });
