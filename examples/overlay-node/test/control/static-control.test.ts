@@ -64,7 +64,10 @@ t.test('the same command makes the same network on every host', async (t) => {
   const [a] = all as [StaticControl];
   await t.rejects(a.createNetwork({ name: 'web' }), { code: 'CONFLICT', message: /already exists/ });
   const clash = { name: 'clash', subnets: ['172.20.1.0/24'] };
-  await t.rejects(a.createNetwork(clash), { code: 'CONFLICT', message: /network given: [^;]*; without a store/ });
+  await t.rejects(a.createNetwork(clash), {
+    code: 'CONFLICT',
+    message: /network given: [^;]*; without a store/,
+  });
   await t.rejects(a.createNetwork({ name: 'b', options: { vni: '7' } }), { code: 'CONFLICT' });
   await t.rejects(a.createNetwork({ name: '' }), { code: 'INVALID' });
   t.match(await a.network(networks.get('six')!.id.slice(0, 8)), { name: 'six' });
