@@ -1,5 +1,5 @@
 /** The control socket: HTTP and JSON on a unix socket that root alone can open, and the metrics on an address if asked. */
-import { chmod, rm } from 'node:fs/promises';
+import { chmod, lstat, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -20,6 +20,7 @@ import type {
   Stats,
   TokenAnswer,
 } from './api.ts';
+import { BODIES, checked } from './bodies.ts';
 
 /** What can be asked of a daemon; each is a route of api.ts. */
 export interface Daemon {
@@ -67,20 +68,37 @@ const STATUS: Record<ErrorCode, number> = {
   FULL: 507,
 };
 
-/** A request whose body is taken at its word: what uses it checks it. */
 interface Request {
   readonly params: Record<string, string>;
   readonly query: Record<string, string>;
-  readonly body: never;
+  readonly body: unknown;
   readonly raw: FastifyRequest['raw'];
 }
 type Answer = (request: Request, reply: FastifyReply) => Promise<unknown>;
 
-/** Serves a daemon on a unix socket. Rejects with `CONFLICT` where another daemon answers there. */
-export async function serveControl(daemon: Daemon, socket: string): Promise<FastifyInstance> {
+/** Bytes of a unix socket's path: sun_path of unix(7), without the NUL at its end. */
+const SOCKET_PATH = 107;
+
+/** Resolves where a control socket can be made. Rejects with `CONFLICT` where another daemon answers there, and with
+ * `INVALID` where the path is too long or something else has it. */
+export async function checkSocket(socket: string): Promise<void> {
+  const length = Buffer.byteLength(socket);
+  if (length > SOCKET_PATH) {
+    throw invalid(`the path of the socket expected at most ${SOCKET_PATH} bytes, got ${length}: ${socket}`);
+  }
+  const there = await lstat(socket).catch(() => null);
+  if (there === null) return;
+  if (!there.isSocket()) throw invalid(`${socket} is no socket: give another --socket, or remove it`);
   if (await answers(socket)) {
     throw new ControlError('CONFLICT', `another daemon answers on ${socket}: stop it, or give --socket`);
   }
+}
+
+const invalid = (message: string) => new ControlError('INVALID', message);
+
+/** Serves a daemon on a unix socket. Rejects as {@link checkSocket} does. */
+export async function serveControl(daemon: Daemon, socket: string): Promise<FastifyInstance> {
+  await checkSocket(socket);
   await rm(socket, { force: true });
   const server = made();
   for (const [route, answer] of Object.entries(routes(daemon))) {
@@ -94,9 +112,14 @@ export async function serveControl(daemon: Daemon, socket: string): Promise<Fast
       },
     });
   }
-  await server.listen({ path: socket });
-  await chmod(socket, 0o600);
-  return server;
+  try {
+    await server.listen({ path: socket });
+    await chmod(socket, 0o600);
+    return server;
+  } catch (error) {
+    await server.close();
+    throw invalid(`the socket ${socket} cannot be made: ${(error as Error).message}`);
+  }
 }
 
 /** Serves metrics and health on `ADDRESS:PORT`. */
@@ -136,9 +159,10 @@ function made(): FastifyInstance {
   return server;
 }
 
-/** The library refuses a wrong description with these. */
-function codeOf(error: Error): ErrorCode | 'INTERNAL' {
-  return error instanceof TypeError || error instanceof RangeError ? 'INVALID' : 'INTERNAL';
+/** The library refuses a wrong description with these, and what is not JSON at all has a status of its own. */
+function codeOf(error: Error & { statusCode?: number }): ErrorCode | 'INTERNAL' {
+  const refused = error.statusCode !== undefined && error.statusCode < 500;
+  return refused || error instanceof TypeError || error instanceof RangeError ? 'INVALID' : 'INTERNAL';
 }
 
 function statusOf(code: ErrorCode | 'INTERNAL'): number {
@@ -150,20 +174,22 @@ const isTrue = (value: string | undefined) => value === 'true' || value === '1';
 function routes(daemon: Daemon): Record<string, Answer> {
   return {
     'GET /v1/info': () => daemon.info(),
-    'POST /v1/init': ({ body }) => daemon.init(body ?? {}),
-    'POST /v1/join': ({ body }) => daemon.join(body),
-    'POST /v1/leave': ({ body }) => daemon.leave((body as { force?: boolean } | null)?.force === true),
+    'POST /v1/init': ({ body }) => daemon.init(checked(body, BODIES.init)),
+    'POST /v1/join': ({ body }) => daemon.join(checked(body, BODIES.join)),
+    'POST /v1/leave': ({ body }) =>
+      daemon.leave(checked<{ force?: boolean }>(body, BODIES.leave).force === true),
     'GET /v1/token': () => daemon.token(),
     'POST /v1/token/rotate': () => daemon.rotateToken(),
     'GET /v1/nodes': () => daemon.nodes(),
     'DELETE /v1/nodes/:id': ({ params, query }) => daemon.removeNode(params.id, isTrue(query.force)),
     'GET /v1/networks': () => daemon.networks(),
-    'POST /v1/networks': ({ body }) => daemon.createNetwork(body),
+    'POST /v1/networks': ({ body }) => daemon.createNetwork(checked(body, BODIES.network)),
     'GET /v1/networks/:name': ({ params }) => daemon.network(params.name),
     'DELETE /v1/networks/:name': ({ params }) => daemon.removeNetwork(params.name),
-    'POST /v1/networks/:name/connect': ({ params, body }) => daemon.connect(params.name, body),
+    'POST /v1/networks/:name/connect': ({ params, body }) =>
+      daemon.connect(params.name, checked(body, BODIES.connect)),
     'POST /v1/networks/:name/disconnect': ({ params, body }) =>
-      daemon.disconnect(params.name, (body as ConnectRequest).container),
+      daemon.disconnect(params.name, checked<ConnectRequest>(body, BODIES.disconnect).container),
     'GET /v1/peers': () => daemon.peers(),
     'GET /v1/stats': () => daemon.stats(),
     'GET /v1/doctor': () => daemon.doctor(),
@@ -171,7 +197,7 @@ function routes(daemon: Daemon): Record<string, Answer> {
       streamed(reply, 'application/octet-stream', await daemon.capture(query, gone(raw))),
     'GET /v1/trace': async ({ raw, query }, reply) =>
       streamed(reply, 'application/x-ndjson', await daemon.trace(query, gone(raw))),
-    'POST /v1/store/migrate': ({ body }) => daemon.migrate(body),
+    'POST /v1/store/migrate': ({ body }) => daemon.migrate(checked(body, BODIES.migrate)),
     ...containerRoutes(daemon),
   };
 }
@@ -179,14 +205,14 @@ function routes(daemon: Daemon): Record<string, Answer> {
 function containerRoutes(daemon: Daemon): Record<string, Answer> {
   return {
     'GET /v1/containers': ({ query }) => daemon.containers(isTrue(query.all)),
-    'POST /v1/containers': ({ body }) => daemon.run(body),
+    'POST /v1/containers': ({ body }) => daemon.run(checked(body, BODIES.run)),
     'GET /v1/containers/:name': ({ params }) => daemon.container(params.name),
     'DELETE /v1/containers/:name': ({ params, query }) =>
       daemon.removeContainer(params.name, isTrue(query.force)),
     'POST /v1/containers/:name/started': ({ params, body }) =>
-      daemon.started(params.name, (body as { pid: number }).pid),
+      daemon.started(params.name, checked<{ pid: number }>(body, BODIES.started).pid),
     'POST /v1/containers/:name/exited': ({ params, body }) =>
-      daemon.exited(params.name, (body as { code: number }).code),
+      daemon.exited(params.name, checked<{ code: number }>(body, BODIES.exited).code),
     'GET /v1/containers/:name/wait': async ({ params, raw }) => ({
       code: await daemon.wait(params.name, gone(raw)),
     }),
