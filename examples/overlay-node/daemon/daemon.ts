@@ -46,7 +46,13 @@ export class NodeDaemon implements Daemon {
 
   /** Opens the state folder and goes on where an earlier daemon ended. */
   static async open(options: DaemonOptions, log: Logger): Promise<NodeDaemon> {
-    const daemon = new NodeDaemon(options, await StateFolder.open(options.state), log);
+    const state = await StateFolder.open(options.state);
+    await state.lock().catch((error: Error) => {
+      if (error instanceof ControlError) throw error;
+      // As where the disk is full: what was begun earlier goes on all the same.
+      log.warn(`the state folder ${state.path} cannot be locked: ${error.message}`);
+    });
+    const daemon = new NodeDaemon(options, state, log);
     try {
       await daemon.#reopen();
     } catch (error) {
@@ -312,6 +318,7 @@ export class NodeDaemon implements Daemon {
     await this.#running?.stop();
     if (this.#member !== null) await this.#member.close();
     else await this.#running?.control.close();
+    await this.#state.unlock();
   }
 
   #here(): Running {

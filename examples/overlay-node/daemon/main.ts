@@ -1,5 +1,5 @@
 /** The daemon as a process: its sockets, its signals, its end. */
-import { serveControl, serveMetrics } from '../api/server.ts';
+import { checkSocket, serveControl, serveMetrics } from '../api/server.ts';
 import { NodeDaemon } from './daemon.ts';
 import { makeLogger } from './log.ts';
 import type { DaemonOptions } from './options.ts';
@@ -10,6 +10,8 @@ const PATIENCE = 15_000;
 /** Runs until a signal ends it. Rejects with why it could not begin, or could not go on. */
 export async function runDaemon(options: DaemonOptions): Promise<void> {
   const log = makeLogger(options.logLevel);
+  // Before anything on this host is touched: another daemon may be at work.
+  await checkSocket(options.socket);
   const daemon = await NodeDaemon.open(options, log);
   const servers: { close(): Promise<void> }[] = [];
   const end = new Promise<Error | null>((resolve) => {

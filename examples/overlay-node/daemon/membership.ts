@@ -30,10 +30,9 @@ const NAME = 'node';
 /** Null before init or join. Rejects with `CORRUPT` where the file is not what was written. */
 export async function readMembership(state: StateFolder): Promise<Membership | null> {
   const record = await state.read<Membership>(NAME);
-  if (record === null) return null;
-  const { node, cluster, secret, store } = record;
-  const texts = [node, cluster, secret, store?.kind];
-  if (texts.every((text) => typeof text === 'string' && text !== '')) return record;
+  if (record === null && !(await state.has(`${NAME}.json`))) return null;
+  const { node, cluster, secret, store } = record ?? {};
+  if ([node, cluster, secret].every(isText) && isPlace(store)) return record;
   throw new ControlError(
     'CORRUPT',
     `${state.path}/${NAME}.json is not what this program wrote: mend it, or remove it and join again`,
@@ -46,4 +45,19 @@ export function writeMembership(state: StateFolder, record: Membership): Promise
 
 export function forgetMembership(state: StateFolder): Promise<void> {
   return state.remove(NAME);
+}
+
+const isText = (value: unknown) => typeof value === 'string' && value !== '';
+
+function isPlace(store: StorePlace | undefined): boolean {
+  switch (store?.kind) {
+    case 'embedded':
+      return true;
+    case 'etcd':
+      return isText(store.url);
+    case 'served':
+      return isText(store.host) && isText(store.key) && Number.isInteger(store.port);
+    default:
+      return false;
+  }
 }

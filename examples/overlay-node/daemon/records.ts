@@ -1,4 +1,5 @@
 /** What this node remembers of its containers, one file each in the state folder. */
+import { namespaceName } from '../attach/namespace.ts';
 import { ControlError } from '../control/errors.ts';
 import type { StateFolder } from './state.ts';
 
@@ -46,27 +47,29 @@ export interface ContainerRecord {
 
 const FOLDER = 'containers';
 const FILE = (id: string) => `${FOLDER}/${id}`;
+const ID = /^[0-9a-f]{64}$/;
 
 export class Records {
   readonly #state: StateFolder;
+  readonly #warn: (message: string) => void;
   readonly #records = new Map<string, ContainerRecord>();
 
-  /** Reads what there is. What cannot be read is told and left where it is. */
+  /** Reads what there is. A container whose record is not readable is one that has ended: it can be removed. */
   static async open(state: StateFolder, warn: (message: string) => void): Promise<Records> {
-    const records = new Records(state);
+    const records = new Records(state, warn);
     for (const id of await state.names(FOLDER)) {
-      try {
-        const record = await state.read<ContainerRecord>(FILE(id));
-        if (record !== null) records.#records.set(record.id, record);
-      } catch (error) {
-        warn((error as Error).message);
-      }
+      if (!ID.test(id)) continue;
+      const record = await state.read<unknown>(FILE(id)).catch(() => null);
+      const readable = isRecord(record) && record.id === id;
+      if (!readable) warn(`the record of container ${id} is not readable: it counts as ended, remove it`);
+      records.#records.set(id, readable ? record : lostRecord(id));
     }
     return records;
   }
 
-  private constructor(state: StateFolder) {
+  private constructor(state: StateFolder, warn: (message: string) => void) {
     this.#state = state;
+    this.#warn = warn;
   }
 
   all(): ContainerRecord[] {
@@ -100,13 +103,64 @@ export class Records {
     );
   }
 
+  /** Resolves when it is written down; where that fails, everything is as it was. */
   async put(record: ContainerRecord): Promise<void> {
-    this.#records.set(record.id, record);
     await this.#state.write(FILE(record.id), record);
+    this.#records.set(record.id, record);
+  }
+
+  /** Notes what has happened already, also where the disk is full: who starts again finds it out anew. */
+  async note(record: ContainerRecord): Promise<void> {
+    this.#records.set(record.id, record);
+    await this.#state.write(FILE(record.id), record).catch((error: Error) => {
+      this.#warn(`container ${record.name}: its record cannot be written: ${error.message}`);
+    });
   }
 
   async remove(id: string): Promise<void> {
-    this.#records.delete(id);
     await this.#state.remove(FILE(id));
+    this.#records.delete(id);
   }
+}
+
+/** Whether it is what this program wrote, as far as others rely on it. */
+function isRecord(value: unknown): value is ContainerRecord {
+  if (typeof value !== 'object' || value === null) return false;
+  const { id, name, hostname, namespace, created, state, ...rest } = value as Partial<ContainerRecord>;
+  const { command, dns, aliases, attachments, environment, labels } = rest;
+  const isText = (one: unknown) => typeof one === 'string';
+  const isObject = (one: unknown) => typeof one === 'object' && one !== null;
+  return (
+    [id, name, hostname, namespace, created].every(isText) &&
+    ['created', 'running', 'exited'].includes(state ?? '') &&
+    [command, dns, aliases].every((one) => Array.isArray(one) && one.every(isText)) &&
+    [environment, labels].every(isObject) &&
+    Array.isArray(attachments) &&
+    attachments.every((one: Attachment | null) => [one?.network, one?.endpoint, one?.device].every(isText))
+  );
+}
+
+/** What is known of a container whose record is not readable. */
+function lostRecord(id: string): ContainerRecord {
+  return {
+    id,
+    name: id.slice(0, 12),
+    hostname: id.slice(0, 12),
+    namespace: namespaceName(id),
+    foreign: null,
+    command: ['?'],
+    environment: {},
+    directory: null,
+    dns: [],
+    aliases: [],
+    labels: {},
+    created: new Date(0).toISOString(),
+    detached: true,
+    remove: false,
+    attachments: [],
+    state: 'exited',
+    exitCode: null,
+    pid: null,
+    pidStarted: null,
+  };
 }

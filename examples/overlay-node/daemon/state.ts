@@ -5,7 +5,18 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { startTimeOf } from '../attach/detached.ts';
 import { ControlError } from '../control/errors.ts';
+
+/** Who has the folder: a process is known by its id and by when it began. */
+interface Owner {
+  readonly pid: number;
+  readonly started: number | null;
+}
+
+const LOCK = 'lock';
+/** What a write that was interrupted leaves. */
+const BESIDE = /\.json\.[0-9a-f]{8}$/;
 
 export class StateFolder {
   readonly path: string;
@@ -26,6 +37,27 @@ export class StateFolder {
     return new StateFolder(path);
   }
 
+  /** Takes the folder for this process. Rejects with `CONFLICT` where another one that runs has it, and with what the
+   * system says where that cannot be written down. */
+  async lock(): Promise<void> {
+    const other = await this.read<Owner>(LOCK).catch(() => null);
+    const runs = other !== null && other.started !== null && startTimeOf(other.pid) === other.started;
+    if (runs && other.pid !== process.pid) {
+      throw new ControlError(
+        'CONFLICT',
+        `process ${other.pid} has the state folder ${this.path}: stop that daemon, or give another --state`,
+      );
+    }
+    await sweep(this.path);
+    const owner: Owner = { pid: process.pid, started: startTimeOf(process.pid) };
+    await this.write(LOCK, owner);
+  }
+
+  async unlock(): Promise<void> {
+    const owner = await this.read<Owner>(LOCK).catch(() => null);
+    if (owner?.pid === process.pid) await this.remove(LOCK);
+  }
+
   /** A folder inside. */
   async folder(name: string): Promise<string> {
     const path = join(this.path, name);
@@ -33,7 +65,7 @@ export class StateFolder {
     return path;
   }
 
-  /** Whether there is such a folder. */
+  /** Whether there is such a file or folder. */
   async has(name: string): Promise<boolean> {
     return (await readdir(this.path)).includes(name);
   }
@@ -85,7 +117,14 @@ export class StateFolder {
 
   /** Names of the things in a folder. */
   async names(folder: string): Promise<string[]> {
-    const files = await readdir(await this.folder(folder));
+    const files = await sweep(await this.folder(folder));
     return files.filter((file) => file.endsWith('.json')).map((file) => file.slice(0, -'.json'.length));
   }
+}
+
+/** Removes what was half-written in a folder, and answers what is there. */
+async function sweep(path: string): Promise<string[]> {
+  const files = await readdir(path);
+  for (const file of files) if (BESIDE.test(file)) await rm(join(path, file), { force: true });
+  return files;
 }
