@@ -82,6 +82,8 @@ export const BODIES = {
     remove: BOOLEAN,
     pid: PID,
     namespace: ARGUMENT,
+    device: TEXT,
+    defaultRoute: BOOLEAN,
   },
   started: { pid: required(PID) },
   exited: { code: required(EXIT_CODE) },

@@ -1,9 +1,11 @@
 /** The commands of containers: what is in their /etc, how they are started, watched, ended, and what they said. */
 
+import { readdirSync, rmSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Files } from '../attach/attach.ts';
 import {
+  type CommandState,
   isRunning,
   outcome,
   readState,
@@ -14,9 +16,9 @@ import {
 } from '../attach/detached.ts';
 import { containerResolver, readResolver, removeFiles, writeFiles } from '../attach/files.ts';
 import { follow } from '../attach/follow.ts';
+import { namespaceName } from '../attach/namespace.ts';
 import type { Control } from '../control/control.ts';
 import { ControlError } from '../control/errors.ts';
-import type { Network } from '../control/model.ts';
 import type { Logger } from './log.ts';
 import { withoutLength } from './names.ts';
 import type { ContainerRecord, Records } from './records.ts';
@@ -39,13 +41,16 @@ export class Commands {
   onExit: (container: string, code: number) => Promise<void> = async () => {};
   #timer: NodeJS.Timeout | null = null;
   #looking = false;
+  /** Containers whose process was not there at the last look. */
+  #missing = new Set<string>();
 
   constructor(parts: CommandsParts) {
     this.#parts = parts;
   }
 
-  /** Begins to look after what runs. */
+  /** Begins to look after what runs. Of what nobody has any more nothing is left. */
   watch(): void {
+    this.#sweep();
     this.#timer = setInterval(() => void this.#look(), LOOK);
   }
 
@@ -59,13 +64,15 @@ export class Commands {
     writeFiles(record.namespace, this.#files(record));
   }
 
-  #files({ attachments, hostname, name, dns }: ContainerRecord): Files {
+  /** The first network's gateway answers for all networks of a container, and asks the servers of `--dns`. */
+  #files({ attachments, hostname, name }: ContainerRecord): Files {
     const { control } = this.#parts;
     const networks = attachments.flatMap(({ network }) => control.views.get(network)?.network ?? []);
     const own = new Map(control.own().map((endpoint) => [endpoint.id, endpoint]));
     const addresses = attachments.flatMap(({ endpoint }) => own.get(endpoint)?.addresses ?? []);
+    const nameservers = (networks[0]?.subnets ?? []).slice(0, 1).map(({ gateway }) => gateway);
     return {
-      ...containerResolver(readResolver(), nameservers(networks, dns)),
+      ...containerResolver(readResolver(), nameservers),
       hostname,
       hosts: addresses.map((address) => ({
         address: withoutLength(address),
@@ -100,18 +107,29 @@ export class Commands {
   }
 
   /** Ends the command of a container, in the background or not. */
-  async end({ pid, pidStarted, foreign, command, detached }: ContainerRecord): Promise<void> {
-    if (pid === null || pidStarted === null || foreign !== null || command.length === 0) return;
+  async end({ id, pid, pidStarted, foreign, command, detached }: ContainerRecord): Promise<void> {
+    if (foreign !== null || command.length === 0) return;
+    // The record may be older than the command: a daemon can end between the two.
+    const known = detached ? this.#known(id) : null;
+    if (known !== null) return stop(known.pid, known.startTime);
+    if (pid === null || pidStarted === null || !isRunning(pid, pidStarted)) return;
     // In the foreground the process is not the first of its group: it is ended with its namespace.
-    if (detached) await stop(pid, pidStarted);
-    else signal(pid, 'SIGTERM');
+    signal(pid, 'SIGTERM');
   }
 
-  /** Nothing is left of what a container said. */
+  /** Nothing is left of what a container said. The /etc of a namespace that was there before is not ours. */
   async forget({ id, namespace }: ContainerRecord): Promise<void> {
-    if (!namespace.includes('/')) removeFiles(namespace);
+    if (namespace === namespaceName(id)) removeFiles(namespace);
     removeState(this.#stateFile(id));
     await rm(this.#logFile(id), { force: true });
+  }
+
+  /** Removes what commands left after their containers were gone. */
+  #sweep(): void {
+    const { folder, records } = this.#parts;
+    for (const file of readdirSync(folder)) {
+      if (records.get(file.split('.', 1)[0]) === undefined) rmSync(join(folder, file), { force: true });
+    }
   }
 
   /** Tells who waits that a container's command has ended. */
@@ -129,6 +147,7 @@ export class Commands {
       waiting.add(resolve);
       aborted.addEventListener('abort', () => {
         waiting.delete(resolve);
+        if (waiting.size === 0 && this.#waiting.get(record.id) === waiting) this.#waiting.delete(record.id);
         reject(new ControlError('INVALID', 'nobody waits any more'));
       });
     });
@@ -151,9 +170,14 @@ export class Commands {
     if (this.#looking) return;
     this.#looking = true;
     try {
+      const before = this.#missing;
+      this.#missing = new Set();
       for (const record of this.#parts.records.all()) {
         const code = this.#ended(record);
-        if (code !== null) await this.onExit(record.id, code);
+        if (code === null) continue;
+        // Who ran a command in the foreground knows how it ended, and is just about to tell.
+        if (record.detached || before.has(record.id)) await this.onExit(record.id, code);
+        else this.#missing.add(record.id);
       }
     } catch (error) {
       this.#parts.log.error((error as Error).message);
@@ -167,7 +191,7 @@ export class Commands {
     const { id, state, pid, pidStarted, detached, foreign } = record;
     if (state === 'exited') return null;
     if (detached && state === 'running') {
-      const known = readState(this.#stateFile(id));
+      const known = this.#known(id);
       const { running, exitCode } = known === null ? { running: false, exitCode: 137 } : outcome(known);
       return running ? null : (exitCode ?? 137);
     }
@@ -178,6 +202,16 @@ export class Commands {
     return started === null && startTimeOf(watched) !== null ? null : 137;
   }
 
+  /** What was noted of a command in the background; null where that is not readable. */
+  #known(id: string): CommandState | null {
+    try {
+      return readState(this.#stateFile(id));
+    } catch (error) {
+      this.#parts.log.debug((error as Error).message);
+      return null;
+    }
+  }
+
   #logFile(id: string): string {
     return join(this.#parts.folder, `${id}.log`);
   }
@@ -185,12 +219,6 @@ export class Commands {
   #stateFile(id: string): string {
     return join(this.#parts.folder, `${id}.command`);
   }
-}
-
-/** The first network's gateway answers for all networks of a container; without one, or for `--dns`, it is asked what
- * else there is. */
-function nameservers(networks: readonly Network[], _dns: readonly string[]): string[] {
-  return networks.slice(0, 1).flatMap(({ subnets }) => subnets.slice(0, 1).map(({ gateway }) => gateway));
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {

@@ -3,6 +3,7 @@
  * before it is done, so that a daemon that starts again finds what it must go on with or take back.
  */
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import type { ConnectRequest, Container, RunRequest } from '../api/api.ts';
 import { startTimeOf } from '../attach/detached.ts';
 import {
@@ -12,7 +13,7 @@ import {
   hasDefaultRoute,
   removeDevice,
 } from '../attach/foreign.ts';
-import { makeNamespace, namespaceName, removeNamespace } from '../attach/namespace.ts';
+import { existing, makeNamespace, namespaceName, removeNamespace } from '../attach/namespace.ts';
 import { isNamespace } from '../attach/nsfs.ts';
 import { choosePorts, type IsFree, parsePort } from '../attach/ports.ts';
 import { cidr, overlap } from '../control/cidr.ts';
@@ -55,6 +56,9 @@ export class Containers {
   readonly #log: Logger;
   /** Names of containers that are being made. */
   readonly #making = new Set<string>();
+  /** One thing at a time with each container, by id. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+  #closed = false;
 
   constructor({ records, control, plumbing, commands, isFree, log }: ContainersParts) {
     this.#records = records;
@@ -87,7 +91,16 @@ export class Containers {
 
   /** Makes a container. Rejects with everything as it was. */
   async run(request: RunRequest): Promise<Container> {
+    if (this.#closed) throw new ControlError('NOT_JOINED', 'this host is leaving its overlay');
     const record = this.#begin(request);
+    try {
+      return await this.#inTurn(record.id, () => this.#run(record, request));
+    } finally {
+      this.#making.delete(record.name);
+    }
+  }
+
+  async #run(record: ContainerRecord, request: RunRequest): Promise<Container> {
     try {
       await this.#make(record, request);
       await this.#plumbing.run(this.#endpoints(record.id));
@@ -99,10 +112,8 @@ export class Containers {
       }
       return this.describe(this.#record(record.id));
     } catch (error) {
-      await this.#takeBack(record.id);
+      await this.#tryTakeBack(record.id);
       throw error;
-    } finally {
-      this.#making.delete(record.name);
     }
   }
 
@@ -162,6 +173,7 @@ export class Containers {
   async #make(record: ContainerRecord, request: RunRequest): Promise<void> {
     await this.#records.put(record);
     const { namespace, foreign } = record;
+    if (request.namespace !== undefined && foreign === null) checkThere(namespace);
     if (foreign !== null) await attachNamespace(record.id, foreign);
     else if (request.namespace === undefined) await makeNamespace(record.id);
     if (isForeign(record) && record.defaultRoute === undefined) {
@@ -206,8 +218,13 @@ export class Containers {
     const ports = await choosePorts(publish.map(parsePort), this.#isFree);
     const endpoint = await this.#control.attach({ ...request, container: id, name, hostname, labels, ports });
     const attachment = { network: network.id, endpoint: endpoint.id, device, publish };
-    const record = this.#record(id);
-    await this.#records.put({ ...record, attachments: [...record.attachments, attachment] });
+    try {
+      const record = this.#record(id);
+      await this.#records.put({ ...record, attachments: [...record.attachments, attachment] });
+    } catch (error) {
+      await this.#detach(endpoint.id);
+      throw error;
+    }
   }
 
   /** A device that is not there yet: the one that was named, or the next. */
@@ -240,10 +257,13 @@ export class Containers {
 
   async connect(network: string, request: ConnectRequest): Promise<Container> {
     const { id } = this.#records.find(request.container);
+    return this.#inTurn(id, () => this.#connect(id, network, request));
+  }
+
+  async #connect(id: string, network: string, request: ConnectRequest): Promise<Container> {
+    const { name, state, attachments } = this.#record(id);
     const { aliases = [], ip, ip6 } = request;
-    const record = this.#record(id);
-    if (record.state === 'exited')
-      throw new ControlError('CONFLICT', `container ${record.name} is not running`);
+    if (state === 'exited') throw new ControlError('CONFLICT', `container ${name} is not running`);
     await this.#attach(id, {
       network,
       aliases,
@@ -251,50 +271,86 @@ export class Containers {
       ...(ip !== undefined && { ip }),
       ...(ip6 !== undefined && { ip6 }),
     });
-    await this.#plumbing.run(this.#endpoints(id));
+    const attachment = this.#record(id).attachments[attachments.length];
+    try {
+      await this.#plumbing.run(this.#endpoints(id));
+    } catch (error) {
+      await this.#separate(id, attachment);
+      throw error;
+    }
+    await this.#commands.prepare(this.#record(id));
     return this.describe(this.#record(id));
   }
 
   async disconnect(network: string, container: string): Promise<Container> {
-    const record = this.#records.find(container);
+    const { id } = this.#records.find(container);
+    return this.#inTurn(id, () => this.#disconnect(id, network));
+  }
+
+  async #disconnect(id: string, network: string): Promise<Container> {
+    const record = this.#record(id);
     const { id: networkId, name } = await this.#control.network(network);
     const attachment = record.attachments.find((one) => one.network === networkId);
     if (attachment === undefined) {
       throw new ControlError('NOT_FOUND', `container ${record.name} is not connected to network ${name}`);
     }
-    await this.#control.detach(attachment.endpoint);
-    const attachments = this.#record(record.id).attachments.filter((one) => one !== attachment);
-    await this.#records.put({ ...this.#record(record.id), attachments });
-    await this.#plumbing.run();
-    await removeDevice(record.namespace, attachment.device);
-    return this.describe(this.#record(record.id));
+    await this.#separate(id, attachment);
+    await this.#commands.prepare(this.#record(id));
+    return this.describe(this.#record(id));
+  }
+
+  /** Takes one attachment back. Whatever of it is gone already does no harm. */
+  async #separate(id: string, attachment: Attachment): Promise<void> {
+    await this.#detach(attachment.endpoint);
+    const record = this.#record(id);
+    const attachments = record.attachments.filter(({ endpoint }) => endpoint !== attachment.endpoint);
+    await this.#records.note({ ...record, attachments });
+    await this.#plumbing.run().catch((error: Error) => this.#log.error(error.message));
+    await removeDevice(record.namespace, attachment.device).catch(() => {});
   }
 
   /** Removes a container; ends its command where that is forced. */
   async remove(nameOrId: string, force: boolean): Promise<void> {
-    const record = this.#records.find(nameOrId);
-    if (record.state === 'running' && record.command.length > 0 && !force) {
-      throw new ControlError(
-        'CONFLICT',
-        `container ${record.name} is running: end its command first, or use rm --force`,
-      );
+    const { id } = this.#records.find(nameOrId);
+    await this.#inTurn(id, async () => {
+      const record = this.#record(id);
+      if (record.state === 'running' && record.command.length > 0 && !force) {
+        throw new ControlError(
+          'CONFLICT',
+          `container ${record.name} is running: end its command first, or use rm --force`,
+        );
+      }
+      await this.#commands.end(record);
+      await this.#takeBack(id);
+    });
+  }
+
+  /** Removes all, and makes no more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#turns.values());
+    for (const { id } of this.#records.all()) {
+      await this.remove(id, true).catch((error: Error) => this.#log.error(error.message));
     }
-    await this.#commands.end(record);
-    await this.#takeBack(record.id);
   }
 
   /** A command in the foreground was started by who asked for it. */
   async started(nameOrId: string, pid: number): Promise<void> {
-    await this.#commands.adopt(this.#records.find(nameOrId), pid);
+    const { id } = this.#records.find(nameOrId);
+    await this.#inTurn(id, () => this.#commands.adopt(this.#record(id), pid));
   }
 
   /** A command has ended: its addresses are free, and what it said stays until the container is removed. */
   async exited(nameOrId: string, code: number): Promise<void> {
-    const record = this.#records.find(nameOrId);
-    if (record.remove) return this.#takeBack(record.id, code);
-    await this.#records.put({ ...record, state: 'exited', exitCode: code, pid: null });
-    await this.#detachAll(record.id);
-    this.#commands.tell(record.id, code);
+    const { id } = this.#records.find(nameOrId);
+    await this.#inTurn(id, async () => {
+      const record = this.#records.get(id);
+      if (record === undefined || record.state === 'exited') return;
+      await this.#records.note({ ...record, state: 'exited', exitCode: code, pid: null });
+      if (record.remove) return this.#tryTakeBack(id);
+      await this.#detachAll(id);
+      this.#commands.tell(id, code);
+    });
   }
 
   list(all: boolean): Container[] {
@@ -337,18 +393,25 @@ export class Containers {
     };
   }
 
-  /** After a start: takes back what was half-made, and what nobody has any more. */
+  /** After a start: goes on with what an earlier daemon was at, and takes back what it had half-made. */
   async restore(): Promise<void> {
-    for (const record of this.#records.all()) {
-      if (record.state === 'created' && record.pid === null) await this.#takeBack(record.id);
+    for (const { id, state, pid, remove, attachments } of this.#records.all()) {
+      if ((state === 'created' && pid === null) || (state === 'exited' && remove))
+        await this.#tryTakeBack(id);
+      else if (state === 'exited' && attachments.length > 0) await this.#detachAll(id);
     }
+  }
+
+  /** Releases the endpoints of this node that nobody has. */
+  async release(): Promise<void> {
     for (const endpoint of this.#control.own()) {
-      if (this.place(endpoint) !== null || endpoint.labels['packetweave.owner'] !== undefined) continue;
+      const owned = endpoint.labels['packetweave.owner'] !== undefined || this.#turns.has(endpoint.container);
+      if (owned || this.place(endpoint) !== null) continue;
       this.#log.warn(
         { endpoint: endpoint.id, name: endpoint.name },
         'an endpoint that nobody has is released',
       );
-      await this.#control.detach(endpoint.id).catch((error: Error) => this.#log.warn(error.message));
+      await this.#detach(endpoint.id);
     }
   }
 
@@ -358,34 +421,56 @@ export class Containers {
     return record;
   }
 
-  /** Releases the endpoints. What the store cannot be told now it is told when the daemon starts again. */
+  /** What the store cannot be told now it is told when it is back. */
+  async #detach(endpoint: string): Promise<void> {
+    await this.#control.detach(endpoint).catch((error: Error) => this.#log.warn(error.message));
+  }
+
   async #detachAll(id: string): Promise<void> {
     const { attachments = [] } = this.#records.get(id) ?? {};
-    for (const { endpoint } of attachments) {
-      await this.#control.detach(endpoint).catch((error: Error) => this.#log.warn(error.message));
-    }
+    for (const { endpoint } of attachments) await this.#detach(endpoint);
     const record = this.#records.get(id);
-    if (record !== undefined) await this.#records.put({ ...record, attachments: [] });
+    if (record !== undefined) await this.#records.note({ ...record, attachments: [] });
     await this.#plumbing.run().catch((error: Error) => this.#log.error(error.message));
     for (const { device } of attachments) await removeDevice(record?.namespace ?? '', device).catch(() => {});
   }
 
-  /** Leaves nothing of a container. Never rejects. */
-  async #takeBack(id: string, code: number | null = null): Promise<void> {
+  /** Leaves nothing of a container. What is left where this rejects can be removed again. */
+  async #takeBack(id: string): Promise<void> {
     const record = this.#records.get(id);
     if (record === undefined) return;
-    try {
-      await this.#detachAll(id);
-      const made = record.namespace === namespaceName(id);
-      if (record.foreign !== null) await detachNamespace(record.namespace).catch(() => {});
-      else if (made) await removeNamespace(record.namespace);
-      await this.#commands.forget(record);
-      await this.#records.remove(id);
-      this.#commands.tell(id, code ?? record.exitCode ?? 137);
-    } catch (error) {
-      this.#log.error({ container: record.name }, (error as Error).message);
-    }
+    await this.#detachAll(id);
+    const made = record.namespace === namespaceName(id);
+    if (record.foreign !== null) await detachNamespace(record.namespace).catch(() => {});
+    else if (made) await removeNamespace(record.namespace);
+    await this.#commands.forget(record);
+    await this.#records.remove(id);
+    this.#commands.tell(id, record.exitCode ?? 137);
   }
+
+  async #tryTakeBack(id: string): Promise<void> {
+    const name = this.#records.get(id)?.name;
+    await this.#takeBack(id).catch((error: Error) => this.#log.error({ container: name }, error.message));
+  }
+
+  #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const turn = (this.#turns.get(id) ?? Promise.resolve()).then(work);
+    const settled = turn.then(
+      () => {},
+      () => {},
+    );
+    this.#turns.set(id, settled);
+    void settled.then(() => {
+      if (this.#turns.get(id) === settled) this.#turns.delete(id);
+    });
+    return turn;
+  }
+}
+
+/** A namespace that somebody else made has to be there. */
+function checkThere(namespace: string): void {
+  const there = namespace.includes('/') ? existsSync(namespace) : existing().includes(namespace);
+  if (!there) throw new ControlError('INVALID', `there is no network namespace ${namespace}: see "ip netns"`);
 }
 
 /** Whether somebody else made the namespace of a container. */

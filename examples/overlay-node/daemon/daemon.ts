@@ -164,7 +164,7 @@ export class NodeDaemon implements Daemon {
       const member = this.#inCluster();
       const running = this.#here();
       if (!force) await this.#mayLeave(member, running);
-      for (const { id } of running.containers.list(true)) await running.containers.remove(id, true);
+      await running.containers.close();
       this.#running = null;
       this.#member = null;
       await running.clear();

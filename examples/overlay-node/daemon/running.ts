@@ -128,11 +128,16 @@ export class Running {
   async #begin(): Promise<void> {
     await this.#ports.open();
     this.#follow();
-    if (this.control.health.state === 'connected') await this.containers.restore();
-    await this.plumbing.run();
+    await this.containers.restore();
+    await this.#release();
+    // What fails is told there, and tried again: it keeps nothing else from going on.
+    await this.plumbing.run().catch(() => {});
     const kept = new Set([...this.control.views.values()].map(({ network }) => network.vni));
     if (this.control.health.state === 'connected') await this.#gateways.sweep(kept);
-    this.#unlisten = this.control.onChange(() => this.#follow());
+    this.#unlisten = this.control.onChange(() => {
+      this.#follow();
+      void this.#release();
+    });
     this.commands.watch();
   }
 
@@ -172,6 +177,11 @@ export class Running {
   #follow(): void {
     this.#viewNames.follow(this.control.views, this.control.node.id);
     this.#run();
+  }
+
+  /** The store may have been away when this daemon began. */
+  async #release(): Promise<void> {
+    if (this.control.health.state === 'connected') await this.containers.release();
   }
 
   #run(): void {
