@@ -84,6 +84,7 @@ export const BODIES = {
     namespace: ARGUMENT,
     device: TEXT,
     defaultRoute: BOOLEAN,
+    portsHeld: BOOLEAN,
   },
   started: { pid: required(PID) },
   exited: { code: required(EXIT_CODE) },

@@ -173,13 +173,13 @@ export class Containers {
   async #make(record: ContainerRecord, request: RunRequest): Promise<void> {
     await this.#records.put(record);
     const { namespace, foreign } = record;
+    this.#log.debug({ container: record.name, namespace }, 'a container is made');
     if (request.namespace !== undefined && foreign === null) checkThere(namespace);
     if (foreign !== null) await attachNamespace(record.id, foreign);
     else if (request.namespace === undefined) await makeNamespace(record.id);
     if (isForeign(record) && record.defaultRoute === undefined) {
       await this.#records.put({ ...record, defaultRoute: !(await hasDefaultRoute(namespace)) });
     }
-    this.#log.debug({ container: record.name, namespace }, 'a namespace is there');
     for (const [i, network] of request.networks.entries()) {
       const first = i === 0;
       await this.#attach(record.id, {
