@@ -50,6 +50,11 @@ const LOOK = 100;
 /** Milliseconds from SIGTERM to SIGKILL, as in Docker. */
 const GRACE = 10_000;
 const KILLED = 137;
+/** Milliseconds after which a command has begun for sure. Until then the shell over it can take a signal to the group for
+ * itself, before there is anybody else in it. */
+const BEGUN = 300;
+/** Milliseconds of a clock tick as /proc counts them (USER_HZ). */
+const TICK = 10;
 
 /** Signals to the whole group end the command, and leave the shell over it to write how: traps are not inherited. What
  * the shell itself says of that is not the command's log. */
@@ -96,7 +101,8 @@ export function readState(stateFile: string): CommandState | null {
 
 /** Removes a command's state file and its exit code; its log stays. */
 export function removeState(stateFile: string): void {
-  for (const file of [stateFile, exitFile(stateFile)]) rmSync(file, { force: true });
+  const files = [stateFile, exitFile(stateFile)];
+  for (const file of [...files, ...files.map((one) => `${one}.new`)]) rmSync(file, { force: true });
 }
 
 /** How a command fares now. */
@@ -116,6 +122,10 @@ export async function waitExit(state: CommandState, signal?: AbortSignal): Promi
 
 /** Ends a command's process group: SIGTERM, and SIGKILL after `grace` ms. Resolves when it is gone. */
 export async function stop(pid: number, startTime: number, grace = GRACE): Promise<void> {
+  for (let waited = 0; waited < BEGUN && ageOf(startTime) < BEGUN; waited += LOOK) {
+    if (!isRunning(pid, startTime)) return;
+    await pause(LOOK);
+  }
   if (!isRunning(pid, startTime)) return;
   signalGroup(pid, 'SIGTERM');
   for (let waited = 0; waited < grace; waited += LOOK) {
@@ -144,6 +154,11 @@ export function startTimeOf(pid: number): number | null {
   // The program's name comes before, in parentheses, and may have any character in it: proc(5), fields 3 and 22.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return fields[0] === 'Z' || fields[0] === 'X' ? null : Number(fields[19]);
+}
+
+/** Milliseconds since a process started. */
+function ageOf(startTime: number): number {
+  return Number(readFileSync('/proc/uptime', 'latin1').split(' ', 1)[0]) * 1000 - startTime * TICK;
 }
 
 function signalGroup(pid: number, signal: NodeJS.Signals): void {

@@ -15,7 +15,7 @@ import {
   stop,
 } from '../attach/detached.ts';
 import { containerResolver, readResolver, removeFiles, writeFiles } from '../attach/files.ts';
-import { follow } from '../attach/follow.ts';
+import { follow, logFiles, trimLog } from '../attach/follow.ts';
 import { namespaceName } from '../attach/namespace.ts';
 import type { Control } from '../control/control.ts';
 import { ControlError } from '../control/errors.ts';
@@ -25,6 +25,9 @@ import type { ContainerRecord, Records } from './records.ts';
 
 /** Milliseconds between looks at what runs. */
 const LOOK = 250;
+/** Looks after which logs are looked at, and bytes that one has at most: what is older than as many again is gone. */
+const LOOKS = 20;
+const LOG = 16 << 20;
 
 export interface CommandsParts {
   readonly records: Records;
@@ -41,6 +44,7 @@ export class Commands {
   onExit: (container: string, code: number) => Promise<void> = async () => {};
   #timer: NodeJS.Timeout | null = null;
   #looking = false;
+  #looks = 0;
   /** Containers whose process was not there at the last look. */
   #missing = new Set<string>();
 
@@ -121,7 +125,7 @@ export class Commands {
   async forget({ id, namespace }: ContainerRecord): Promise<void> {
     if (namespace === namespaceName(id)) removeFiles(namespace);
     removeState(this.#stateFile(id));
-    await rm(this.#logFile(id), { force: true });
+    for (const file of logFiles(this.#logFile(id))) await rm(file, { force: true });
   }
 
   /** Removes what commands left after their containers were gone. */
@@ -179,10 +183,17 @@ export class Commands {
         if (record.detached || before.has(record.id)) await this.onExit(record.id, code);
         else this.#missing.add(record.id);
       }
+      if (++this.#looks % LOOKS === 0) await this.#trimLogs();
     } catch (error) {
       this.#parts.log.error((error as Error).message);
     } finally {
       this.#looking = false;
+    }
+  }
+
+  async #trimLogs(): Promise<void> {
+    for (const { id, detached, state } of this.#parts.records.all()) {
+      if (detached && state === 'running') await trimLog(this.#logFile(id), LOG);
     }
   }
 

@@ -20,6 +20,7 @@ import type { Network, NetworkRequest, NodeState } from '../control/model.ts';
 import { StaticControl } from '../control/static-control.ts';
 import { nodeIdOf } from '../control/static-place.ts';
 import { findHost } from './host.ts';
+import { removeLeftovers } from './leftovers.ts';
 import type { Logger } from './log.ts';
 import { type Applicant, Member, type MemberParts } from './member.ts';
 import { forgetMembership, readMembership } from './membership.ts';
@@ -156,6 +157,7 @@ export class NodeDaemon implements Daemon {
   leave(force: boolean): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#trouble !== null && force) {
+        await removeLeftovers(this.#state, this.#log);
         this.#trouble = null;
         await forgetMembership(this.#state);
         await this.#state.clear('store');

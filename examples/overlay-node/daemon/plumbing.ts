@@ -55,6 +55,8 @@ export class Plumbing {
   #carried: readonly DataplaneNetwork[] = [];
   /** What failed at the last turn, by id of the endpoint or network. */
   #failures = new Map<string, Error>();
+  /** What failed at the turn before: the same is not told again. */
+  #before: ReadonlyMap<string, Error> = new Map();
   /** Names of `ip netns` as this turn began. */
   #namespaces: ReadonlySet<string> = new Set();
   #again: NodeJS.Timeout | null = null;
@@ -102,6 +104,7 @@ export class Plumbing {
 
   async #work(): Promise<void> {
     if (this.#stopped) return;
+    this.#before = this.#failures;
     this.#failures = new Map();
     this.#namespaces = new Set(existing());
     const views = this.#parts.control.views;
@@ -143,7 +146,8 @@ export class Plumbing {
       await work();
       return true;
     } catch (error) {
-      this.#parts.log.error((error as Error).message);
+      const { message } = error as Error;
+      this.#parts.log[this.#before.get(id)?.message === message ? 'debug' : 'error'](message);
       if (!this.#failures.has(id)) this.#failures.set(id, error as Error);
       return false;
     }
@@ -210,7 +214,11 @@ export class Plumbing {
   }
 
   #goneEndpoints(views: ReadonlyMap<string, NetworkView>): string[] {
-    const known = new Set([...views.values()].flatMap(({ endpoints }) => [...endpoints.keys()]));
-    return [...this.#published.keys()].filter((id) => !known.has(id));
+    const { id: node } = this.#parts.control.node;
+    const gateways = [...this.#open.values()].map((network) => gatewayPort(network, node).id);
+    const endpoints = [...views.values()].flatMap((view) => [...view.endpoints.keys()]);
+    const known = new Set([...gateways, ...endpoints]);
+    const done = new Set([...this.#published.keys(), ...this.#configured.keys()]);
+    return [...done].filter((id) => !known.has(id));
   }
 }

@@ -1,8 +1,9 @@
 /** Commands in the background: they outlive whoever started them, and are found again. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
 import {
@@ -17,7 +18,7 @@ import {
   stop,
   waitExit,
 } from '../../attach/detached.ts';
-import { follow } from '../../attach/follow.ts';
+import { follow, trimLog } from '../../attach/follow.ts';
 import { container, containerId, folder, noAttach } from './gen.ts';
 
 const why = noAttach('unshare');
@@ -101,6 +102,17 @@ function test(): void {
     t.same(outcome(state), { running: false, exitCode: 137 });
   });
 
+  t.test('one that has only just begun hears that it is to end', async (t) => {
+    const commands = await Promise.all(Array.from({ length: 8 }, () => wanted(t, 'sleep 60')));
+    const codes = commands.map(async (options, i) => {
+      const state = await startDetached({ ...options, command: ['sleep', '60'] });
+      await pause(i);
+      await stop(state.pid, state.startTime);
+      return outcome(state).exitCode;
+    });
+    t.same(new Set(await Promise.all(codes)), new Set([143]), 'by SIGTERM');
+  });
+
   t.test('one that is killed by somebody is noted', async (t) => {
     const options = await wanted(t, 'kill -KILL $$');
     t.equal(await waitExit(await startDetached(options)), 137);
@@ -128,6 +140,29 @@ function test(): void {
     await t.rejects(startDetached({ ...options, command: [] }), { code: 'INVALID' });
     writeFileSync(options.stateFile, 'oh');
     t.throws(() => readState(options.stateFile), { code: 'CORRUPT' });
+  });
+
+  t.test('a log that has grown too long', async (t) => {
+    const options = await wanted(t, '');
+    const go = join(options.cwd, 'go');
+    const script = `seq 1 20000; while [ ! -e ${go} ]; do sleep 0.02; done; echo last; sleep 60`;
+    const state = await startDetached({ ...options, command: ['sh', '-c', script] });
+    t.teardown(() => stop(state.pid, state.startTime));
+    await logged(options.logFile, /\n20000\n/);
+    let text = '';
+    const following = (async () => {
+      for await (const chunk of follow(options.logFile)) if ((text += chunk).includes('last')) return;
+    })();
+    while (!text.includes('\n20000\n')) await pause(10);
+    await trimLog(options.logFile, 1 << 20);
+    t.equal(statSync(options.logFile).size, 108894, 'one that is not too long stays');
+    await trimLog(options.logFile, 1000);
+    t.equal(statSync(options.logFile).size, 0);
+    writeFileSync(go, '');
+    await following;
+    t.match(text, /^1\n2\n.*\n20000\nlast\n$/s, 'whoever follows it goes on');
+    t.equal(readFileSync(options.logFile, 'utf8'), 'last\n', 'it begins again');
+    t.match(await logged(options.logFile, /last/), /^1\n2\n.*\n20000\nlast\n$/s, 'what was before is there');
   });
 
   t.test('a log is followed to its end', async (t) => {
