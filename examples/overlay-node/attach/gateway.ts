@@ -16,7 +16,7 @@ import {
   removeLink,
 } from './link.ts';
 import { endAll, existing } from './namespace.ts';
-import { chain, TABLE } from './rules.ts';
+import { chain, portRules, TABLE } from './rules.ts';
 import { ipBatch, nft, run, setNet } from './system.ts';
 
 /** What names of gateways' namespaces, and of their devices in the host, begin with. */
@@ -133,28 +133,39 @@ function prepare(namespace: string, forwards: boolean): void {
   });
 }
 
-/** Rules of the host. The chain `ports` is filled by host-ports.ts. */
+/** Rules of the host. */
 function hostRules(): string[] {
   const ours = `"${GATEWAY_PREFIX}*"`;
   return [
-    `add table ${TABLE}`,
-    `add chain ${TABLE} ports`,
+    ...portRules(),
     // Nobody outside may reach what is published on a loopback address by sending to it.
     ...chain('prerouting', 'type nat hook prerouting priority dstnat', [
       'ip daddr 127.0.0.0/8 return',
       'ip6 daddr ::1 return',
       'fib daddr type local jump ports',
     ]),
-    ...chain('output', 'type nat hook output priority -100', ['fib daddr type local jump ports']),
+    // What comes from ::1 cannot leave by a device: it reaches the socket that has the port.
+    ...chain('output', 'type nat hook output priority -100', [
+      'ip6 daddr ::1 return',
+      'fib daddr type local jump ports',
+    ]),
     // From the host itself by loopback, and from containers: out, or to a published port and back.
     ...chain('postrouting', 'type nat hook postrouting priority srcnat', [
       `ip saddr { 127.0.0.0/8, ${LINKS} } oifname ${ours} masquerade`,
-      `ip6 saddr { ::1, ${LINKS6} } oifname ${ours} masquerade`,
+      `ip6 saddr ${LINKS6} oifname ${ours} masquerade`,
       `ip saddr ${LINKS} oifname != "lo" masquerade`,
       `ip6 saddr ${LINKS6} oifname != "lo" masquerade`,
     ]),
+    // Nobody but a gateway sends from an address of a link: neither to this host, which would answer to the gateway,
+    // nor through it (RFC 3927 section 2.7). Others of the same range may be neighbours.
+    ...chain('spoofed', 'type filter hook prerouting priority raw', [
+      `iifname { "lo", ${ours} } accept`,
+      `ip saddr ${LINKS} fib saddr oifname ${ours} drop`,
+      `ip6 saddr ${LINKS6} drop`,
+    ]),
     // Into a gateway comes what was sent to a published port, and what answers.
     ...chain('forward', 'type filter hook forward priority filter', [
+      `iifname != ${ours} ip saddr ${LINKS} drop`,
       `oifname ${ours} ct status dnat accept`,
       `oifname ${ours} ct state new,invalid drop`,
     ]),
@@ -164,8 +175,7 @@ function hostRules(): string[] {
 /** Rules of a gateway. */
 function gatewayRules(): string[] {
   return [
-    `add table ${TABLE}`,
-    `add chain ${TABLE} ports`,
+    ...portRules(),
     ...chain('prerouting', 'type nat hook prerouting priority dstnat', [`iifname "${OUT}" jump ports`]),
     ...chain('postrouting', 'type nat hook postrouting priority srcnat', [`oifname "${OUT}" masquerade`]),
     ...chain('forward', 'type filter hook forward priority filter', [

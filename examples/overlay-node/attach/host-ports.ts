@@ -3,16 +3,17 @@
  * gateway of the endpoint's network, and in the gateway to the endpoint. A client's address stays what it is; that of
  * the host's own loopback becomes the host's on the link.
  *
- * The daemon holds a socket a port, which nothing reaches, so that the port is taken, unless somebody else does. Connections that are established
- * go on while the daemon is away; rules go on too, until it opens anew.
+ * The daemon holds a socket a port, so that the port is taken, unless somebody else does. Nothing reaches it but TCP from
+ * the host itself to ::1, which the kernel cannot redirect: that is relayed. Ports go on while the daemon is away, and
+ * when it opens anew: until all that is to be published is, and the rest is swept.
  */
 import { isIPv6 } from 'node:net';
+import { ControlError } from '../control/errors.ts';
 import type { Protocol, PublishedPort } from '../control/model.ts';
 import type { Gateway } from './gateway.ts';
-import { existing } from './namespace.ts';
+import { PortMap } from './port-map.ts';
 import { allocated, type Reservation, type ReservedPort, reserve } from './reservation.ts';
-import { chain, type Redirection, redirections } from './rules.ts';
-import { nft } from './system.ts';
+import type { Redirection } from './rules.ts';
 
 /** Where published ports lead. */
 export interface PublishTarget {
@@ -38,15 +39,19 @@ interface Entry {
 
 export class HostPorts {
   readonly #entries = new Map<string, Entry>();
-  /** Gateways that have rules of ours. */
-  readonly #gateways = new Set<string>();
-  #applying: Promise<void> = Promise.resolve();
-  /** What applies the changes that came while the last one is applied. */
-  #next: Promise<void> | null = null;
+  readonly #host = new PortMap(null);
+  /** By namespace of a gateway. */
+  readonly #gateways = new Map<string, Promise<PortMap>>();
 
-  /** Takes back whatever an earlier daemon had published. */
+  /** Finds what an earlier daemon had published: it goes on until {@link sweep}. */
   open(): Promise<void> {
-    return this.#apply();
+    return this.#host.open();
+  }
+
+  /** Takes back whatever an earlier daemon had published, in the host and in these gateways, and this one has not. */
+  async sweep(gateways: readonly Gateway[]): Promise<void> {
+    const maps = await Promise.all(gateways.map(({ namespace }) => this.#gateway(namespace)));
+    await Promise.all([this.#host, ...maps].map((map) => map.sweep()));
   }
 
   /**
@@ -66,14 +71,20 @@ export class HostPorts {
     const { link } = target.gateway;
     if (link === null) return [...notes, 'the network is internal: no port is published on the host'];
     const published = this.#place(target, wanted);
+    notes.push(...wanted.flatMap((port) => addressNote(target, port)));
     const needed = published.flatMap(sockets);
     const taken = needed.find((one) => this.#has(one));
     if (taken !== undefined) throw allocated(taken);
     // The place is kept while the sockets are made.
     this.#entries.set(id, { published, reservation: { close: async () => {} } });
+    const reservation = await reserve(held ? [] : needed).catch((error: unknown) => {
+      // Nothing is written yet, and the same ports may be another endpoint's.
+      this.#entries.delete(id);
+      throw error;
+    });
+    this.#entries.set(id, { published, reservation });
     try {
-      this.#entries.set(id, { published, reservation: await reserve(held ? [] : needed) });
-      await this.#apply();
+      await this.#apply(published, 'set');
     } catch (error) {
       await this.withdraw(id);
       throw error;
@@ -86,7 +97,7 @@ export class HostPorts {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     this.#entries.delete(id);
-    await this.#apply().finally(() => entry.reservation.close());
+    await this.#apply(entry.published, 'remove').finally(() => entry.reservation.close());
   }
 
   /** Whether a port of the host can be published; of SCTP all can. */
@@ -94,20 +105,22 @@ export class HostPorts {
     if (protocol === 'sctp') return true;
     const wanted = { protocol, address: hostAddress ?? '0.0.0.0', port };
     if (this.#has(wanted)) return false;
-    try {
-      const one = await reserve([wanted]);
-      await one.close();
-      return true;
-    } catch {
-      return false;
-    }
+    if (hostAddress !== null) return (await refusal(protocol, hostAddress, port)) === null;
+    const codes = [await refusal(protocol, '0.0.0.0', port), await refusal(protocol, '::', port)];
+    // A host without IPv6 has nobody who takes the port there.
+    return codes[0] === null && codes[1] !== 'CONFLICT';
+  }
+
+  /** Gives back the sockets alone: the ports go on for the next daemon. */
+  async stop(): Promise<void> {
+    const entries = [...this.#entries.values()];
+    this.#entries.clear();
+    await Promise.all(entries.map(({ reservation }) => reservation.close()));
   }
 
   /** Takes back all. */
   async close(): Promise<void> {
-    const entries = [...this.#entries.values()];
-    this.#entries.clear();
-    await this.#apply().finally(() => Promise.all(entries.map(({ reservation }) => reservation.close())));
+    await Promise.all([...this.#entries.keys()].map((id) => this.withdraw(id)));
   }
 
   /** Whether a port is published here already, by a socket or without. */
@@ -125,13 +138,10 @@ export class HostPorts {
   #place({ gateway, addresses }: PublishTarget, ports: readonly PublishedPort[]): Published[] {
     const placed: Published[] = [];
     for (const { protocol, published, port, count, hostAddress } of ports) {
+      const at = hostAddress === '0.0.0.0' || hostAddress === '::' ? null : hostAddress;
       for (const local of gateway.link!.gateway) {
-        const address = addresses
-          .map((one) => one.split('/')[0])
-          .find((one) => isIPv6(one) === isIPv6(local));
-        const at = hostAddress === '0.0.0.0' || hostAddress === '::' ? null : hostAddress;
-        if (address === undefined || (hostAddress !== null && isIPv6(hostAddress) !== isIPv6(local)))
-          continue;
+        const address = addressOf(addresses, isIPv6(local));
+        if (address === undefined || !leadsTo(hostAddress, isIPv6(local))) continue;
         const kind = { protocol: protocol as 'tcp' | 'udp', count };
         const through = this.#free(gateway.namespace, kind, isIPv6(local), published, placed);
         const outer = { ...kind, from: published, address: local, to: through, at };
@@ -158,42 +168,76 @@ export class HostPorts {
       .sort((a, b) => a.first - b.first);
     const fits = (from: number) => taken.every(({ first, last }) => last < from || from + count - 1 < first);
     const places = [wanted, 1, ...taken.map(({ last }) => last + 1)];
-    return places.find((from) => from + count <= 65536 && fits(from)) ?? wanted;
+    const found = places.find((from) => from + count <= 65536 && fits(from));
+    if (found !== undefined) return found;
+    throw new ControlError(
+      'FULL',
+      `all ports are allocated: the gateway ${gateway} has no ${count} free in a row`,
+    );
   }
 
-  /** Brings the rules to what the entries are, once for all changes that came meanwhile. */
-  #apply(): Promise<void> {
-    this.#next ??= this.#applying.then(() => {
-      this.#next = null;
-      return this.#write();
-    });
-    this.#applying = this.#next.catch(() => {});
-    return this.#next;
-  }
-
-  async #write(): Promise<void> {
-    const all = [...this.#entries.values()].flatMap(({ published }) => published);
-    for (const { gateway } of all) this.#gateways.add(gateway);
-    for (const gateway of this.#gateways) {
-      if (!existing().includes(gateway)) {
-        this.#gateways.delete(gateway);
-        continue;
-      }
-      const inner = all.filter((one) => one.gateway === gateway).map((one) => one.inner);
-      await nft(gateway, chain('ports', null, redirections(inner)));
+  async #apply(published: readonly Published[], change: 'set' | 'remove'): Promise<void> {
+    const maps = new Set([this.#host]);
+    for (const { gateway, outer, inner } of published) {
+      const map = await this.#gateway(gateway);
+      map[change](inner);
+      this.#host[change](outer);
+      maps.add(map);
     }
-    await nft(null, chain('ports', null, redirections(all.map(({ outer }) => outer))));
+    await Promise.all([...maps].map((map) => map.apply()));
+  }
+
+  #gateway(namespace: string): Promise<PortMap> {
+    const known = this.#gateways.get(namespace);
+    if (known !== undefined) return known;
+    const map = new PortMap(namespace);
+    const opened = map.open().then(() => map);
+    this.#gateways.set(namespace, opened);
+    return opened;
+  }
+}
+
+/** Why a port cannot be taken now; null where it can. */
+async function refusal(protocol: 'tcp' | 'udp', address: string, port: number): Promise<string | null> {
+  try {
+    const one = await reserve([{ protocol, address, port }]);
+    await one.close();
+    return null;
+  } catch (error) {
+    return (error as ControlError).code;
   }
 }
 
 /** What the host's ports are taken with. */
 function sockets({ outer }: Published): ReservedPort[] {
-  const address = outer.at ?? (isIPv6(outer.address) ? '::' : '0.0.0.0');
+  const ipv6 = isIPv6(outer.address);
   return Array.from({ length: outer.count }, (_, i) => ({
     protocol: outer.protocol,
-    address,
+    address: outer.at ?? (ipv6 ? '::' : '0.0.0.0'),
     port: outer.from + i,
+    ...(ipv6 && { relayTo: { host: outer.address, port: outer.to + i } }),
   }));
+}
+
+/** The endpoint's address of a family, without prefix length. */
+function addressOf(addresses: readonly string[], ipv6: boolean): string | undefined {
+  return addresses.map((one) => one.split('/')[0]).find((one) => isIPv6(one) === ipv6);
+}
+
+/** Whether what comes to an address of the host can go on in a family. */
+function leadsTo(hostAddress: string | null, ipv6: boolean): boolean {
+  return hostAddress === null || isIPv6(hostAddress) === ipv6;
+}
+
+/** What is to be said where a port is not published at the address that it is meant for. */
+function addressNote({ gateway, addresses }: PublishTarget, port: PublishedPort): string[] {
+  const { hostAddress, published, protocol } = port;
+  if (hostAddress === null) return [];
+  const begin = `port ${published}/${protocol} is not published at ${hostAddress}`;
+  const ipv6 = isIPv6(hostAddress);
+  const carried = [addresses, gateway.link!.gateway].every((all) => addressOf(all, ipv6) !== undefined);
+  if (!carried) return [`${begin}: the network has no ${ipv6 ? 'IPv6' : 'IPv4'}`];
+  return hostAddress === '::1' && protocol === 'udp' ? [`${begin}: from there, only tcp can be relayed`] : [];
 }
 
 function sctpNote({ port }: PublishedPort): string {

@@ -4,9 +4,10 @@
  * Its addresses are link-local, 169.254.192.0 to 169.254.254.255 (RFC 3927), two for each gateway: the first of the host,
  * the second of the gateway. Which pair it is follows from the VNI, or is the next that is free. Clouds have their
  * services in 169.254.169.0/24 and 169.254.170.0/24, which are none of these, and 169.254.255.0/24 is reserved. IPv6 has
- * fd5e:7061:636b:VNI::/126, of a unique local prefix that was made for this purpose (RFC 4193).
+ * fd5e:7061:636b:PAIR::/126, of a unique local prefix that was made for this purpose (RFC 4193), with the pair's number.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { inNamespace } from 'packetweave';
 import { ControlError } from '../control/errors.ts';
 import { addAddress } from './namespace.ts';
 import { ipBatch, run, setNet } from './system.ts';
@@ -42,9 +43,7 @@ export async function chooseLink(device: string, vni: number, ipv6: boolean): Pr
       throw new ControlError('FULL', `${PAIRS} networks have gateways on this host: no more can`);
     pair = (pair + 1) % PAIRS;
   }
-  const [host6, gateway6] = [1, 2].map(
-    (n) => `fd5e:7061:636b:${(vni >>> 16).toString(16)}:${(vni & 0xffff).toString(16)}::${n}`,
-  );
+  const [host6, gateway6] = [1, 2].map((n) => `fd5e:7061:636b:${pair.toString(16)}::${n}`);
   return {
     device,
     host: [address(pair, 0), ...(ipv6 ? [host6] : [])],
@@ -70,7 +69,9 @@ function address(pair: number, end: 0 | 1): string {
 /** Makes the veth pair where there is none, and configures both of its ends. */
 export async function joinLink(namespace: string, link: GatewayLink, ipv6: boolean): Promise<void> {
   const { device } = link;
-  if (!(await exists(device))) {
+  // One whose other end stayed in a namespace that has lost its name is of no use.
+  if (!hasDevice(namespace, OUT)) {
+    await removeLink(device);
     await run('ip', ['link', 'add', device, 'type', 'veth', 'peer', 'name', OUT, 'netns', namespace]);
   }
   for (const [place, name] of [
@@ -97,13 +98,12 @@ export async function joinLink(namespace: string, link: GatewayLink, ipv6: boole
   ]);
 }
 
-async function exists(device: string): Promise<boolean> {
-  const shown = JSON.parse(await run('ip', ['-j', 'link', 'show'])) as Shown[];
-  return shown.some(({ ifname }) => ifname === device);
+function hasDevice(namespace: string | null, device: string): boolean {
+  return inNamespace(namespace, () => existsSync(`/proc/sys/net/ipv4/conf/${device}`));
 }
 
 export async function removeLink(device: string): Promise<void> {
-  if (await exists(device)) await run('ip', ['link', 'del', device]);
+  if (hasDevice(null, device)) await run('ip', ['link', 'del', device]);
 }
 
 /** Lets this host forward packets. One that learns its own routes from routers goes on doing so: to a router the kernel
@@ -113,8 +113,15 @@ export function forwardOnHost(ipv6: boolean): void {
   if (!ipv6) return;
   const folder = '/proc/sys/net/ipv6/conf';
   for (const device of readdirSync(folder)) {
-    const learns = readFileSync(`${folder}/${device}/accept_ra`, 'latin1').trim() === '1';
-    if (learns) setNet(null, { [`ipv6/conf/${device}/accept_ra`]: 2 });
+    if (learnsRoutes(`${folder}/${device}`)) setNet(null, { [`ipv6/conf/${device}/accept_ra`]: 2 });
   }
   setNet(null, { 'ipv6/conf/all/forwarding': 1 });
+}
+
+function learnsRoutes(settings: string): boolean {
+  try {
+    return readFileSync(`${settings}/accept_ra`, 'latin1').trim() === '1';
+  } catch {
+    return false; // the device is gone meanwhile
+  }
 }

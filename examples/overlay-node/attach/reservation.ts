@@ -1,6 +1,6 @@
 /** Ports of the host that are really taken, by a socket each, so that nobody else gets them, nor has them already. */
 import { createSocket } from 'node:dgram';
-import { createServer, isIPv6 } from 'node:net';
+import { connect, createServer, isIPv6, type Socket } from 'node:net';
 import { ControlError } from '../control/errors.ts';
 
 /** A port that is taken. */
@@ -12,6 +12,13 @@ export interface Reservation {
 export interface ReservedPort {
   readonly protocol: 'tcp' | 'udp';
   readonly address: string;
+  readonly port: number;
+  /** Where connections go that come to the socket itself; they are reset where this is absent. */
+  readonly relayTo?: RelayTarget;
+}
+
+interface RelayTarget {
+  readonly host: string;
   readonly port: number;
 }
 
@@ -35,15 +42,37 @@ async function bind(wanted: ReservedPort): Promise<Reservation> {
   }
 }
 
-/** Packets are redirected before a socket could see them. What comes nevertheless is nobody's. */
-function bindTcp({ address, port }: ReservedPort): Promise<Reservation> {
-  const server = createServer((socket) => socket.resetAndDestroy()).unref();
-  const close = () => new Promise<void>((resolve) => server.close(() => resolve()));
+/** Packets are redirected before a socket could see them, but for those that cannot be. */
+function bindTcp({ address, port, relayTo }: ReservedPort): Promise<Reservation> {
+  const relayed = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    if (relayTo === undefined) socket.resetAndDestroy();
+    else relay(socket, relayTo, relayed);
+  }).unref();
+  const close = () => {
+    for (const socket of relayed) socket.destroy();
+    return new Promise<void>((resolve) => server.close(() => resolve()));
+  };
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    const options = { host: address, port, ipv6Only: isIPv6(address), exclusive: true, backlog: 1 };
+    // Also what comes later, such as a connection for which there is no descriptor, is no more than that.
+    server.on('error', reject);
+    const options = { host: address, port, ipv6Only: isIPv6(address), exclusive: true };
     server.listen(options, () => resolve({ close }));
   });
+}
+
+/** Passes bytes both ways until both sides have ended, or one fails. */
+function relay(socket: Socket, to: RelayTarget, open: Set<Socket>): void {
+  const onward = connect({ ...to, allowHalfOpen: true });
+  for (const [one, other] of [
+    [socket, onward],
+    [onward, socket],
+  ]) {
+    open.add(one);
+    one.on('error', () => other.resetAndDestroy());
+    one.on('close', () => open.delete(one));
+    one.pipe(other);
+  }
 }
 
 function bindUdp({ address, port }: ReservedPort): Promise<Reservation> {
@@ -51,11 +80,15 @@ function bindUdp({ address, port }: ReservedPort): Promise<Reservation> {
   const socket = createSocket({ type: ipv6 ? 'udp6' : 'udp4', ipv6Only: ipv6, recvBufferSize: 1 }).unref();
   const close = () => new Promise<void>((resolve) => socket.close(() => resolve()));
   return new Promise((resolve, reject) => {
-    socket.once('error', (error) => {
+    const refused = (error: Error) => {
       socket.close();
       reject(error);
+    };
+    socket.once('error', refused);
+    socket.bind({ address, port, exclusive: true }, () => {
+      socket.off('error', refused).on('error', () => {});
+      resolve({ close });
     });
-    socket.bind({ address, port, exclusive: true }, () => resolve({ close }));
   });
 }
 

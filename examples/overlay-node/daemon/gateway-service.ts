@@ -20,6 +20,11 @@ export class GatewayService implements NetworkService {
     return this.#open.get(network) ?? null;
   }
 
+  /** Those that are there. */
+  all(): readonly Gateway[] {
+    return [...this.#open.values()];
+  }
+
   async prepare({ id, vni, internal, ipv6 }: Network): Promise<void> {
     this.#open.set(id, await this.#gateways.make(vni, { internal, ipv6 }));
   }

@@ -42,9 +42,19 @@ export class PortService implements EndpointService {
     return this.#ports.withdraw(endpointId);
   }
 
-  /** Begins with nothing published. */
+  /** Finds what an earlier daemon had published. */
   open(): Promise<void> {
     return this.#ports.open();
+  }
+
+  /** Takes back what an earlier daemon had published and this one has not. */
+  sweep(): Promise<void> {
+    return this.#ports.sweep(this.#parts.gateways.all());
+  }
+
+  /** Leaves the ports to the next daemon. */
+  stop(): Promise<void> {
+    return this.#ports.stop();
   }
 
   close(): Promise<void> {

@@ -133,7 +133,10 @@ export class Running {
     // What fails is told there, and tried again: it keeps nothing else from going on.
     await this.plumbing.run().catch(() => {});
     const kept = new Set([...this.control.views.values()].map(({ network }) => network.vni));
-    if (this.control.health.state === 'connected') await this.#gateways.sweep(kept);
+    if (this.control.health.state === 'connected') {
+      await this.#ports.sweep();
+      await this.#gateways.sweep(kept);
+    }
     this.#unlisten = this.control.onChange(() => {
       this.#follow();
       void this.#release();
@@ -158,6 +161,7 @@ export class Running {
     this.#unlisten();
     this.commands.close();
     await this.plumbing.stop();
+    await this.#ports.stop();
     this.names.stop();
     await this.dataplane.stop();
   }
