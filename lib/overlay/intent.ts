@@ -24,6 +24,9 @@ export class Intent {
   readonly flows: FlowTable;
   readonly #places = new Numbers<Port>(MAX_PORTS);
   readonly #domains = new Numbers<number>(0x10000);
+  /** What the nodes of ports are called. */
+  readonly #names = new Map<Port, string>();
+  readonly #taken = new Set<string>();
   #known = new Known();
 
   constructor(fdb: Fdb, neighbors: NeighborTable, peers: VtepTable, espPeers: VtepTable, flows: FlowTable) {
@@ -37,6 +40,19 @@ export class Intent {
   /** The number of a port, which gets one if it has none. */
   place(port: Port): number {
     return this.#places.of(port);
+  }
+
+  /** What the node of a port is called in its network. It stays so while the port is wanted, whatever ports of the same
+   * name come and go: a node of another name would be another node. */
+  nodeName(vni: number, port: Port): string {
+    const known = this.#names.get(port);
+    if (known?.startsWith(`${vni}.`)) return known;
+    const plain = `${vni}.${port.name}`;
+    const name = this.#taken.has(plain) ? `${plain}#${this.place(port)}` : plain;
+    this.#forgetName(port);
+    this.#names.set(port, name);
+    this.#taken.add(name);
+    return name;
   }
 
   /** The domain of a VNI, which gets one if it has none. */
@@ -117,6 +133,7 @@ export class Intent {
       this.fdb.flushPlace(place);
       this.flows.flushPlace(place);
       this.#places.release(port);
+      this.#forgetName(port);
     }
     this.#forgetFlows(gone, kept);
     this.#forgetPeers(this.peers, gone.peers, kept.peers);
@@ -126,6 +143,11 @@ export class Intent {
       this.fdb.flush(domain);
       this.#domains.release(vni);
     }
+  }
+
+  #forgetName(port: Port): void {
+    this.#taken.delete(this.#names.get(port) ?? '');
+    this.#names.delete(port);
   }
 
   /** Forgets flows by ports that are published no longer: another flow of the client could be taken for one of them. */

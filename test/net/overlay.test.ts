@@ -182,3 +182,17 @@ t.test('a port sends only from what it declared', async (t) => {
   t.equal(honest.counts.frames, 0);
   t.equal(await world.end(), 0);
 });
+
+t.test('of ports of one name one goes, and the others stay', async (t) => {
+  const world = new World();
+  const ports = [2, 3, 4].map((n) => ({ port: endpoint(n, { name: 'eth0' }), ...identity(n) }));
+  const [first, second, third] = ports;
+  const networks = (...some: typeof ports) => [{ vni: 1, remotes: [], ports: some }];
+  const one = await world.host(A, networks(first, second));
+  await world.change(one, A, networks(second));
+  await world.change(one, A, networks(second, third));
+  t.not(await world.until(second.port.ping(identity(4).addresses[0])), null);
+  await world.change(one, A, networks(third, second, first));
+  t.not(await world.until(first.port.ping(identity(3).addresses[0])), null);
+  t.equal(await world.end(), 0);
+});

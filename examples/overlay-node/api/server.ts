@@ -236,7 +236,7 @@ function streamed(reply: FastifyReply, type: string, parts: AsyncIterable<string
 }
 
 /** Whether somebody listens on a unix socket. */
-function answers(path: string): Promise<boolean> {
+export function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.once('connect', () => {

@@ -4,7 +4,14 @@
  * told everything on the command line; a Docker Swarm or BGP EVPN can stand beside them.
  */
 import type { KeyChannel } from 'packetweave';
-import type { Endpoint, EndpointRequest, Network, NetworkRequest, NodeState } from './model.ts';
+import type {
+  Endpoint,
+  EndpointChange,
+  EndpointRequest,
+  Network,
+  NetworkRequest,
+  NodeState,
+} from './model.ts';
 
 /** A network that this node takes part in, as of now. A new object whenever something in it has changed. */
 export interface NetworkView {
@@ -41,6 +48,8 @@ export interface Control {
   /** By name, id or the beginning of an id. Rejects with `NOT_FOUND`, or `CONFLICT` where several begin so. */
   network(nameOrId: string): Promise<Network>;
   createNetwork(request: NetworkRequest): Promise<Network>;
+  /** The network as `createNetwork` would make it now; nothing is made or kept. */
+  planNetwork(request: NetworkRequest): Promise<Network>;
   /** Rejects with `CONFLICT` where it still has endpoints. */
   removeNetwork(nameOrId: string): Promise<Network>;
   /** All endpoints of a network, also those of a network that this node takes no part in. */
@@ -49,6 +58,8 @@ export interface Control {
   /** Gives an endpoint of this node its addresses and tells the others. From then on this node takes part in the
    * network; it is in `views` when this resolves. */
   attach(request: EndpointRequest): Promise<Endpoint>;
+  /** Changes an endpoint of this node and tells the others. Addresses stay. Rejects with everything as it was. */
+  update(endpointId: string, change: EndpointChange): Promise<Endpoint>;
   /** Takes an endpoint of this node back. Its addresses are free, though not given again at once. */
   detach(endpointId: string): Promise<void>;
   /** Endpoints of this node, as the store has them: for a daemon that starts again. */

@@ -4,11 +4,11 @@ import { allocate, newId, putEndpoint, removedNode } from './allocate.ts';
 import { commit } from './commit.ts';
 import { ControlError } from './errors.ts';
 import type { Link } from './link.ts';
-import type { Endpoint, EndpointRequest } from './model.ts';
+import type { Endpoint, EndpointChange, EndpointRequest } from './model.ts';
 import type { Found, Networks } from './networks.ts';
 import { isId, keyOf, readEndpoint } from './records.ts';
 import { releaseAll, releaseEndpoint } from './release.ts';
-import { checkEndpointRequest } from './requests.ts';
+import { changedEndpoint, checkEndpointRequest } from './requests.ts';
 import type { Entry } from './store/store.ts';
 import type { Views } from './views.ts';
 
@@ -85,11 +85,38 @@ export class Endpoints {
     });
   }
 
+  /** Rejects with `AWAY` with everything as it was, as far as is known. */
+  async update(id: string, change: EndpointChange): Promise<Endpoint> {
+    const { link, views } = this.#options;
+    const found = this.#own.get(id);
+    if (found === undefined) throw notHere(id);
+    return this.#inTurn(found.network, async () => {
+      const before = this.#own.get(id);
+      if (before === undefined) throw notHere(id);
+      const endpoint = changedEndpoint(before, change);
+      const key = keyOf.endpoint(endpoint.network, id);
+      const entry = await link.store.get(key);
+      const value = JSON.stringify(endpoint);
+      // What the store has lost is put back as it is then.
+      if (entry !== null && entry.value !== value) {
+        const conditions = [{ key, revision: entry.revision }];
+        const operations = [{ type: 'put' as const, key, value }];
+        const made = async () => (await link.store.get(key))?.value === value;
+        if (!(await commit(link.store, conditions, operations, made))) throw notHere(id);
+      }
+      if (!this.#own.has(id)) throw notHere(id);
+      this.#own.set(id, endpoint);
+      views.group(endpoint.network)?.put(endpoint);
+      views.touch(endpoint.network);
+      return endpoint;
+    });
+  }
+
   /** Rejects with `AWAY` where the store has it still; it is gone from the views, and from the store when that is back. */
   async detach(id: string): Promise<void> {
     const { link, views } = this.#options;
     const endpoint = this.#own.get(id);
-    if (endpoint === undefined) throw new ControlError('NOT_FOUND', `endpoint ${id} not found on this node`);
+    if (endpoint === undefined) throw notHere(id);
     this.#own.delete(id);
     views.group(endpoint.network)?.remove(endpoint);
     views.touch(endpoint.network);
@@ -187,4 +214,8 @@ export class Endpoints {
     this.#turns.set(network, settled);
     return turn;
   }
+}
+
+function notHere(id: string): ControlError {
+  return new ControlError('NOT_FOUND', `endpoint ${id} not found on this node`);
 }

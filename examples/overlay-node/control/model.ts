@@ -58,6 +58,9 @@ export interface Network {
   readonly options: Readonly<Record<string, string>>;
 }
 
+/** Label of networks and endpoints that somebody beside this program's own containers made: who. */
+export const OWNER = 'packetweave.owner';
+
 export type Protocol = 'tcp' | 'udp' | 'sctp';
 
 /** `count` ports from `port` on, each reached as the one from `published` on. */
@@ -113,6 +116,16 @@ export interface NetworkRequest {
   /** `encrypted` (its presence alone counts, as in Docker, unless the value is "false"), `mtu`, `vni`,
    * `com.docker.network.driver.mtu`, `com.docker.network.driver.overlay.vxlanid_list`. */
   readonly options?: Readonly<Record<string, string>>;
+}
+
+/** What may change of an endpoint while it is attached; what is absent stays. */
+export interface EndpointChange {
+  /** 64 hexadecimal digits. */
+  readonly container?: string;
+  readonly name?: string;
+  readonly aliases?: readonly string[];
+  readonly hostname?: string;
+  readonly ports?: readonly PublishedPort[];
 }
 
 /** What somebody asks for when something is to be attached; what is absent is chosen. */

@@ -8,7 +8,7 @@ import { place } from './ipam.ts';
 import type { Link } from './link.ts';
 import type { Endpoint, Network, NetworkRequest } from './model.ts';
 import { ALLOCATIONS, keyOf, readEndpoint, readNetwork } from './records.ts';
-import { checkNetworkRequest } from './requests.ts';
+import { checkNetworkRequest, type WantedNetwork } from './requests.ts';
 import type { Entry, Store } from './store/store.ts';
 
 /** A network and the revision of its record. */
@@ -62,16 +62,9 @@ export class Networks {
   async create(request: NetworkRequest): Promise<Network> {
     const wanted = checkNetworkRequest(request);
     const id = randomBytes(32).toString('hex');
-    const created = new Date(this.#now()).toISOString();
     const { store } = this.#link;
     for (;;) {
-      // Before the list: a network that is made after it changes this key.
-      const allocations = await store.get(ALLOCATIONS);
-      const others = (await listNetworks(store)).map(({ network }) => network);
-      if (others.some(({ name }) => name === wanted.name)) {
-        throw new ControlError('CONFLICT', `network with name ${wanted.name} already exists`);
-      }
-      const network: Network = { id, created, ...wanted, ...place(wanted, others, lastVni(allocations)) };
+      const { network, allocations } = await this.#plan(id, wanted);
       const value = JSON.stringify(network);
       const vni = wanted.vni === null ? network.vni : lastVni(allocations);
       const done = await commit(
@@ -85,6 +78,27 @@ export class Networks {
       );
       if (done) return network;
     }
+  }
+
+  /** The network as `create` would make it now. */
+  async plan(request: NetworkRequest): Promise<Network> {
+    const { network } = await this.#plan(randomBytes(32).toString('hex'), checkNetworkRequest(request));
+    return network;
+  }
+
+  async #plan(id: string, wanted: WantedNetwork): Promise<{ network: Network; allocations: Entry | null }> {
+    const { store } = this.#link;
+    // Before the list: a network that is made after it changes this key.
+    const allocations = await store.get(ALLOCATIONS);
+    const others = (await listNetworks(store)).map(({ network }) => network);
+    if (others.some(({ name }) => name === wanted.name)) {
+      throw new ControlError('CONFLICT', `network with name ${wanted.name} already exists`);
+    }
+    const created = new Date(this.#now()).toISOString();
+    return {
+      network: { id, created, ...wanted, ...place(wanted, others, lastVni(allocations)) },
+      allocations,
+    };
   }
 
   /** Refuses while there are endpoints. An attachment changes the cursor in its own transaction, and so shows here. */

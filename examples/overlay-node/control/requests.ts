@@ -2,7 +2,15 @@
 import * as mac from 'packetweave/codecs/mac';
 import { cidr, contains, formatAddress, parseAddress, usable } from './cidr.ts';
 import { ControlError } from './errors.ts';
-import type { EndpointRequest, Network, NetworkRequest, PublishedPort, Subnet } from './model.ts';
+import type {
+  Endpoint,
+  EndpointChange,
+  EndpointRequest,
+  Network,
+  NetworkRequest,
+  PublishedPort,
+  Subnet,
+} from './model.ts';
 import { checkOptions } from './network-options.ts';
 import { checkSubnets } from './subnets.ts';
 
@@ -71,17 +79,11 @@ export interface WantedEndpoint {
 
 export function checkEndpointRequest(request: EndpointRequest, network: Network): WantedEndpoint {
   const { container, name, aliases = [], hostname = container.slice(0, 12), ports = [] } = request;
-  if (!/^[0-9a-f]{64}$/.test(container)) throw invalid('a container id has 64 hexadecimal digits');
-  checkName('container', name);
-  for (const alias of aliases) checkName('alias', alias);
-  if (!/^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?$/.test(hostname)) {
-    throw invalid(`invalid hostname format: ${hostname}`);
-  }
+  checkWho({ container, name, aliases, hostname, ports });
   if (!network.attachable && request.service !== true) {
     const text = `Could not attach to network ${network.name}: network ${network.name} not manually attachable`;
     throw new ControlError('FORBIDDEN', text);
   }
-  for (const port of ports) checkPort(port);
   return {
     container,
     name,
@@ -93,6 +95,24 @@ export function checkEndpointRequest(request: EndpointRequest, network: Network)
     ports: [...ports],
     labels: { ...request.labels },
   };
+}
+
+/** An endpoint with what is to change of it. Throws `INVALID`. */
+export function changedEndpoint(endpoint: Endpoint, change: EndpointChange): Endpoint {
+  const { container, name, aliases, hostname, ports } = { ...endpoint, ...change };
+  checkWho({ container, name, aliases, hostname, ports });
+  return { ...endpoint, container, name, aliases: [...new Set(aliases)], hostname, ports: [...ports] };
+}
+
+/** Who an endpoint is to the others. */
+function checkWho({ container, name, aliases, hostname, ports }: Required<EndpointChange>): void {
+  if (!/^[0-9a-f]{64}$/.test(container)) throw invalid('a container id has 64 hexadecimal digits');
+  checkName('container', name);
+  for (const alias of aliases) checkName('alias', alias);
+  if (!/^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?$/.test(hostname)) {
+    throw invalid(`invalid hostname format: ${hostname}`);
+  }
+  for (const port of ports) checkPort(port);
 }
 
 /** An address of one of the network's subnets that is nobody's by its nature; in canonical form. */

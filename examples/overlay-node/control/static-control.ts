@@ -21,10 +21,19 @@ import type { Control, ControlHealth, NetworkView } from './control.ts';
 import { ControlError } from './errors.ts';
 import { fullMessage } from './ipam.ts';
 import { Listeners } from './listeners.ts';
-import type { Endpoint, EndpointRequest, Network, NetworkRequest, Node, NodeState, Subnet } from './model.ts';
+import type {
+  Endpoint,
+  EndpointChange,
+  EndpointRequest,
+  Network,
+  NetworkRequest,
+  Node,
+  NodeState,
+  Subnet,
+} from './model.ts';
 import { findIn } from './networks.ts';
 import type { Claim } from './records.ts';
-import { checkEndpointRequest, checkNetworkRequest } from './requests.ts';
+import { changedEndpoint, checkEndpointRequest, checkNetworkRequest } from './requests.ts';
 import { derive, formatPart, inOrder, nodeIdOf, partOf } from './static-place.ts';
 import { NOTHING, readSaved, type Saved } from './static-state.ts';
 
@@ -103,15 +112,23 @@ export class StaticControl implements Control {
 
   createNetwork(request: NetworkRequest): Promise<Network> {
     return this.#inTurn(async () => {
-      const wanted = checkNetworkRequest(request);
-      const { networks } = this.#saved;
-      if (networks.some(({ name }) => name === wanted.name)) {
-        throw new ControlError('CONFLICT', `network with name ${wanted.name} already exists`);
-      }
-      const network = derive(wanted, networks, new Date(this.#now()).toISOString());
-      await this.#save({ ...this.#saved, networks: [...networks, network] });
+      const network = this.#plan(request);
+      await this.#save({ ...this.#saved, networks: [...this.#saved.networks, network] });
       return network;
     });
+  }
+
+  planNetwork(request: NetworkRequest): Promise<Network> {
+    return this.#inTurn(async () => this.#plan(request));
+  }
+
+  #plan(request: NetworkRequest): Network {
+    const wanted = checkNetworkRequest(request);
+    const { networks } = this.#saved;
+    if (networks.some(({ name }) => name === wanted.name)) {
+      throw new ControlError('CONFLICT', `network with name ${wanted.name} already exists`);
+    }
+    return derive(wanted, networks, new Date(this.#now()).toISOString());
   }
 
   removeNetwork(nameOrId: string): Promise<Network> {
@@ -149,11 +166,22 @@ export class StaticControl implements Control {
     });
   }
 
+  update(endpointId: string, change: EndpointChange): Promise<Endpoint> {
+    return this.#inTurn(async () => {
+      const before = this.#saved.endpoints.find(({ id }) => id === endpointId);
+      if (before === undefined) throw notHere(endpointId);
+      const endpoint = changedEndpoint(before, change);
+      const endpoints = this.#saved.endpoints.map((one) => (one === before ? endpoint : one));
+      await this.#save({ ...this.#saved, endpoints });
+      return endpoint;
+    });
+  }
+
   detach(endpointId: string): Promise<void> {
     return this.#inTurn(async () => {
       const endpoints = this.#saved.endpoints.filter(({ id }) => id !== endpointId);
       if (endpoints.length === this.#saved.endpoints.length) {
-        throw new ControlError('NOT_FOUND', `endpoint ${endpointId} not found on this node`);
+        throw notHere(endpointId);
       }
       await this.#save({ ...this.#saved, endpoints });
     });
@@ -262,4 +290,8 @@ function peerOf(address: string, { dataPort, espPort, mtu, version, joined }: No
     joined,
     alive: true,
   };
+}
+
+function notHere(id: string): ControlError {
+  return new ControlError('NOT_FOUND', `endpoint ${id} not found on this node`);
 }

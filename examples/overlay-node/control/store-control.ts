@@ -14,7 +14,15 @@ import { Endpoints } from './endpoints.ts';
 import { ControlError } from './errors.ts';
 import { Link } from './link.ts';
 import { Members } from './members.ts';
-import type { Endpoint, EndpointRequest, Network, NetworkRequest, Node, NodeState } from './model.ts';
+import type {
+  Endpoint,
+  EndpointChange,
+  EndpointRequest,
+  Network,
+  NetworkRequest,
+  Node,
+  NodeState,
+} from './model.ts';
 import { Networks } from './networks.ts';
 import { removeNode, writeNode } from './node-records.ts';
 import { readEndpoint } from './records.ts';
@@ -133,6 +141,10 @@ export class StoreControl implements Control {
     this.#present();
     return this.#networks.create(request);
   }
+  async planNetwork(request: NetworkRequest): Promise<Network> {
+    this.#present();
+    return this.#networks.plan(request);
+  }
   async removeNetwork(nameOrId: string): Promise<Network> {
     this.#present();
     return this.#networks.remove(nameOrId);
@@ -155,20 +167,14 @@ export class StoreControl implements Control {
 
   async attach(request: EndpointRequest): Promise<Endpoint> {
     this.#present();
-    try {
-      return await this.#endpoints.attach(request);
-    } catch (error) {
-      if ((error as ControlError).code === 'AWAY') this.#link.lost(error as Error);
-      throw error;
-    }
+    return this.#noticed(() => this.#endpoints.attach(request));
+  }
+  async update(endpointId: string, change: EndpointChange): Promise<Endpoint> {
+    this.#present();
+    return this.#noticed(() => this.#endpoints.update(endpointId, change));
   }
   async detach(endpointId: string): Promise<void> {
-    try {
-      await this.#endpoints.detach(endpointId);
-    } catch (error) {
-      if ((error as ControlError).code === 'AWAY') this.#link.lost(error as Error);
-      throw error;
-    }
+    await this.#noticed(() => this.#endpoints.detach(endpointId));
   }
   own(): readonly Endpoint[] {
     return this.#endpoints.list();
@@ -235,6 +241,16 @@ export class StoreControl implements Control {
   #watchSelf(): void {
     const there = this.#members.nodes.get(this.#identity.id) !== undefined;
     this.#link.trouble = there ? null : removedNode(this.#identity.id).message;
+  }
+
+  /** Does something, and takes notice where the store turns out to be away. */
+  async #noticed<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if ((error as ControlError).code === 'AWAY') this.#link.lost(error as Error);
+      throw error;
+    }
   }
 
   /** Refuses changes while the store is away. */

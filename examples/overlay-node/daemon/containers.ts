@@ -19,7 +19,7 @@ import { choosePorts, type IsFree, parsePort } from '../attach/ports.ts';
 import { cidr, overlap } from '../control/cidr.ts';
 import type { Control } from '../control/control.ts';
 import { ControlError } from '../control/errors.ts';
-import type { Endpoint, Network } from '../control/model.ts';
+import { type Endpoint, type Network, OWNER } from '../control/model.ts';
 import type { Commands } from './commands.ts';
 import type { Place } from './desired.ts';
 import type { Logger } from './log.ts';
@@ -405,7 +405,7 @@ export class Containers {
   /** Releases the endpoints of this node that nobody has. */
   async release(): Promise<void> {
     for (const endpoint of this.#control.own()) {
-      const owned = endpoint.labels['packetweave.owner'] !== undefined || this.#turns.has(endpoint.container);
+      const owned = endpoint.labels[OWNER] !== undefined || this.#turns.has(endpoint.container);
       if (owned || this.place(endpoint) !== null) continue;
       this.#log.warn(
         { endpoint: endpoint.id, name: endpoint.name },

@@ -16,7 +16,7 @@ import type {
 import type { Daemon } from '../api/server.ts';
 import type { Control } from '../control/control.ts';
 import { ControlError } from '../control/errors.ts';
-import type { Network, NetworkRequest, NodeState } from '../control/model.ts';
+import { type Network, type NetworkRequest, type NodeState, OWNER } from '../control/model.ts';
 import { StaticControl } from '../control/static-control.ts';
 import { nodeIdOf } from '../control/static-place.ts';
 import { findHost } from './host.ts';
@@ -44,6 +44,7 @@ export class NodeDaemon implements Daemon {
   #turn: Promise<unknown> = Promise.resolve();
   /** Called when nothing can be carried any more. */
   onFailure: (error: Error) => void = () => {};
+  #tellRunning: (running: Running | null) => void = () => {};
 
   /** Opens the state folder and goes on where an earlier daemon ended. */
   static async open(options: DaemonOptions, log: Logger): Promise<NodeDaemon> {
@@ -117,6 +118,7 @@ export class NodeDaemon implements Daemon {
       log: this.#log,
       onError: (error) => this.onFailure(error),
     });
+    this.#tellRunning(this.#running);
   }
 
   async init({ store, advertise }: InitRequest): Promise<TokenAnswer> {
@@ -169,6 +171,7 @@ export class NodeDaemon implements Daemon {
       await running.containers.close();
       this.#running = null;
       this.#member = null;
+      this.#tellRunning(null);
       await running.clear();
       // Where the store is away, who stays removes this node.
       if (force && member.control.health.state === 'away') await member.forget();
@@ -177,18 +180,19 @@ export class NodeDaemon implements Daemon {
   }
 
   async #mayLeave(member: Member, running: Running): Promise<void> {
-    const busy = running.containers.list(false);
+    const others = running.control.own().filter(({ labels }) => labels[OWNER] !== undefined);
+    const busy = [...running.containers.list(false), ...others].map(({ name }) => name);
     if (busy.length > 0) {
       throw new ControlError(
         'CONFLICT',
-        `containers still run here (${busy.map(({ name }) => name).join(', ')}): end them, or leave --force`,
+        `containers still run here (${busy.join(', ')}): end them, or leave --force`,
       );
     }
-    const others = (await member.control.nodes()).length - 1;
-    if (member.carriesStore && others > 0) {
+    const nodes = (await member.control.nodes()).length - 1;
+    if (member.carriesStore && nodes > 0) {
       throw new ControlError(
         'CONFLICT',
-        `this host carries the store of ${others} more: move it with "packetweave store migrate", ` +
+        `this host carries the store of ${nodes} more: move it with "packetweave store migrate", ` +
           'or leave --force, and nothing can be changed any more',
       );
     }
@@ -321,6 +325,17 @@ export class NodeDaemon implements Daemon {
     if (this.#member !== null) await this.#member.close();
     else await this.#running?.control.close();
     await this.#state.unlock();
+  }
+
+  /** Tells one listener what runs here, now and whenever that changes; null: nothing. */
+  followRunning(listener: (running: Running | null) => void): void {
+    this.#tellRunning = listener;
+    listener(this.#running);
+  }
+
+  /** What runs here. Throws `NOT_JOINED` where this host is in no overlay. */
+  here(): Running {
+    return this.#here();
   }
 
   #here(): Running {

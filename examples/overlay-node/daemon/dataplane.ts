@@ -16,8 +16,9 @@ import type { PublishedPort } from '../control/model.ts';
 export interface LocalPort {
   /** Name of the device inside the namespace, such as `eth0`. */
   readonly device: string;
-  /** Name of the network namespace (as in `ip netns`) or its path. */
-  readonly namespace: string;
+  /** Name of the network namespace (as in `ip netns`) or its path; null for the daemon's own: there the device is left
+   * down, for somebody to move it elsewhere. The port goes with it. */
+  readonly namespace: string | null;
   /** What tells it from all others: id of the endpoint, or `gateway`. */
   readonly id: string;
   readonly mac: string;

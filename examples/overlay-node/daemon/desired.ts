@@ -12,16 +12,21 @@ import { withoutLength } from './names.ts';
 
 /** Where an endpoint of this node is. */
 export interface Place {
-  /** Name in `ip netns`, or a path. */
-  readonly namespace: string;
+  /** Name in `ip netns`, or a path; null for the daemon's own. */
+  readonly namespace: string | null;
   /** Name of the device in it. */
   readonly device: string;
   /** Whether its default route leads here. */
   readonly main: boolean;
+  /** Somebody else configures the device, as Docker does. */
+  readonly managed?: boolean;
 }
 
+/** A port in a namespace of our own. */
+export type GatewayPort = LocalPort & { readonly namespace: string };
+
 /** What is answered for on every host: the same addresses and the same MAC. */
-export function gatewayPort(network: Network, node: string): LocalPort {
+export function gatewayPort(network: Network, node: string): GatewayPort {
   const addresses = network.subnets.map(({ gateway }) => gateway);
   return {
     device: GATEWAY_DEVICE,

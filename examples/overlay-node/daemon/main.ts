@@ -1,11 +1,27 @@
 /** The daemon as a process: its sockets, its signals, its end. */
 import { checkSocket, serveControl, serveMetrics } from '../api/server.ts';
+import type { DockerPlugin } from '../docker/plugin.ts';
 import { NodeDaemon } from './daemon.ts';
-import { makeLogger } from './log.ts';
+import { type Logger, makeLogger } from './log.ts';
 import type { DaemonOptions } from './options.ts';
+import { StateFolder } from './state.ts';
 
 /** Milliseconds that an orderly end may take. */
 const PATIENCE = 15_000;
+
+/** Loaded by those alone who want it. */
+async function openPlugin(daemon: NodeDaemon, options: DaemonOptions, log: Logger): Promise<DockerPlugin> {
+  const { DockerPlugin } = await import('../docker/plugin.ts');
+  const plugin = await DockerPlugin.open({
+    socket: options.dockerPlugin!,
+    engine: options.dockerEngine,
+    state: await StateFolder.open(options.state),
+    here: () => daemon.here(),
+    log: log.child({ part: 'docker' }),
+  });
+  daemon.followRunning((running) => plugin.follow(running));
+  return plugin;
+}
 
 /** Runs until a signal ends it. Rejects with why it could not begin, or could not go on. */
 export async function runDaemon(options: DaemonOptions): Promise<void> {
@@ -21,6 +37,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   try {
     servers.push(await serveControl(daemon, options.socket));
     if (options.metrics !== null) servers.push(await serveMetrics(daemon, options.metrics));
+    if (options.dockerPlugin !== null) servers.push(await openPlugin(daemon, options, log));
     log.info({ socket: options.socket }, 'ready');
     const failure = await end;
     if (failure !== null) throw failure;

@@ -33,6 +33,10 @@ export interface DaemonOptions {
   readonly secretFile: string | null;
   /** `ADDRESS`, `ADDRESS:PORT` or `[ADDRESS]:PORT` of the name servers for other names; none: the host's. */
   readonly dnsUpstream: readonly string[];
+  /** Socket where a Docker engine finds the plugin; null: there is no plugin. */
+  readonly dockerPlugin: string | null;
+  /** Socket of that engine's API. */
+  readonly dockerEngine: string;
 }
 
 /** Some of the options. */
@@ -52,7 +56,12 @@ export const DEFAULTS: DaemonOptions = {
   peers: [],
   secretFile: null,
   dnsUpstream: [],
+  dockerPlugin: null,
+  dockerEngine: '/var/run/docker.sock',
 };
+
+/** Where an engine looks for a driver called `packetweave`. */
+export const DOCKER_PLUGIN = '/run/docker/plugins/packetweave.sock';
 
 /** Bytes. */
 const LEAST_SECRET = 16;
@@ -103,6 +112,8 @@ const RULES: { readonly [K in keyof DaemonOptions]: Rule } = {
   peers: listOf(text('an address', (v) => isIP(v) !== 0)),
   secretFile: PATH,
   dnsUpstream: listOf(text('an ADDRESS or ADDRESS:PORT', (v) => isIP(v) !== 0 || isSocket(v))),
+  dockerPlugin: PATH,
+  dockerEngine: PATH,
 };
 
 const invalid = (message: string) => new ControlError('INVALID', message);

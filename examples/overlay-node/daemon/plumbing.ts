@@ -134,7 +134,10 @@ export class Plumbing {
       const place = this.#place(endpoint);
       if (place === null) continue;
       await this.#attempt(endpoint.id, async () => {
-        await this.#configure(endpoint.id, place.namespace, interfaceOf(endpoint, network, place, mtu));
+        const { namespace, managed = false } = place;
+        if (namespace !== null && !managed) {
+          await this.#configure(endpoint.id, namespace, interfaceOf(endpoint, network, place, mtu));
+        }
         await this.#publish(endpoint, network);
       });
     }
@@ -166,6 +169,7 @@ export class Plumbing {
     const place = this.#parts.place(endpoint);
     if (place === null) return null;
     const { namespace } = place;
+    if (namespace === null) return place;
     return (namespace.includes('/') ? isNamespace(namespace) : this.#namespaces.has(namespace))
       ? place
       : null;

@@ -1,7 +1,7 @@
 /** Published ports on the addresses of this host, for the endpoints of this node. */
 import { HostPorts } from '../attach/host-ports.ts';
 import type { IsFree } from '../attach/ports.ts';
-import type { Endpoint } from '../control/model.ts';
+import { type Endpoint, OWNER } from '../control/model.ts';
 import type { GatewayService } from './gateway-service.ts';
 import type { Logger } from './log.ts';
 import type { EndpointService } from './plumbing.ts';
@@ -28,8 +28,9 @@ export class PortService implements EndpointService {
 
   async publish(endpoint: Endpoint): Promise<void> {
     const { gateways, route, held, log } = this.#parts;
-    const { id, name, ports } = endpoint;
-    if (ports.length === 0) return;
+    const { id, name, ports, labels } = endpoint;
+    // A Docker engine publishes on the host by itself.
+    if (ports.length === 0 || labels[OWNER] === 'docker') return;
     const { network, addresses } = route(endpoint);
     const gateway = gateways.of(network);
     if (gateway === null) return;

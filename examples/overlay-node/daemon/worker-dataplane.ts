@@ -116,8 +116,9 @@ function describedPort({ device, namespace, id, mac, addresses, router, ports }:
   const bytes = new Uint8Array(6);
   new DataView(bytes.buffer).setUint16(0, hi);
   new DataView(bytes.buffer).setUint32(2, lo);
+  const at = namespace === null ? { up: false } : { namespace };
   return {
-    port: { kind: 'tap', id, name: device, namespace, mac: bytes, persistent: true },
+    port: { kind: 'tap', id, name: device, ...at, mac: bytes, persistent: true },
     mac,
     addresses,
     router,

@@ -6,6 +6,7 @@ import { ControlError } from '../../control/errors.ts';
 import {
   type DaemonOptions,
   DEFAULTS,
+  DOCKER_PLUGIN,
   daemonOptions,
   LOG_LEVELS,
   readConfig,
@@ -26,13 +27,15 @@ export function hostCommands(program: Command, world: World): void {
   completion(program, world);
 }
 
-interface UpOptions extends Omit<SomeOptions, 'peers'> {
+interface UpOptions extends Omit<SomeOptions, 'peers' | 'dockerPlugin'> {
   readonly peer?: readonly string[];
+  /** True without a path. */
+  readonly dockerPlugin?: string | boolean;
   readonly config?: string;
 }
 
 function up(program: Command, world: World): void {
-  const { dataPort, espPort, storePort, state, socket, logLevel } = DEFAULTS;
+  const { dataPort, espPort, storePort, state, socket, logLevel, dockerEngine } = DEFAULTS;
   const command = leaf(program, 'up', 'Run the daemon')
     .option('--advertise <address|interface>', 'what the other hosts reach this one by (default: found)')
     .option('--data-port <port>', `UDP port of VXLAN (default ${dataPort})`, number)
@@ -47,6 +50,8 @@ function up(program: Command, world: World): void {
     .option('--peer <address>', 'another host, where no store tells; can be given again', collect)
     .option('--secret-file <file>', 'encrypts what goes to --peer; the same on all')
     .option('--dns-upstream <address>', "name server for other names (default: the host's)", collect)
+    .option('--docker-plugin [file]', `serve a Docker engine's networks (default ${DOCKER_PLUGIN})`)
+    .option('--docker-engine <file>', `the engine's API socket (default ${dockerEngine})`)
     .option('--config <file>', 'JSON with these options in camelCase');
   act<[], UpOptions & { host?: string }>(command, world, async (_, __, options) => {
     const told = upOptions(options, world);
@@ -72,7 +77,7 @@ export function upOptions(
 
 /** What the command line and the environment say. Paths begin where the command was typed. */
 function upFlags(options: UpOptions & { host?: string }, world: Pick<World, 'cwd' | 'env'>): SomeOptions {
-  const { peer, config: _, host, socket, state, secretFile, ...rest } = options;
+  const { peer, config: _, host, socket, state, secretFile, dockerPlugin, dockerEngine, ...rest } = options;
   const { json: __, ...flags } = rest as typeof rest & { json?: boolean };
   const path = (given: string | null | undefined) =>
     given === undefined || given === null ? undefined : resolve(world.cwd, given);
@@ -82,6 +87,8 @@ function upFlags(options: UpOptions & { host?: string }, world: Pick<World, 'cwd
     peers: peer,
     state: path(state),
     secretFile: path(secretFile),
+    dockerPlugin: dockerPlugin === true ? DOCKER_PLUGIN : path(dockerPlugin || undefined),
+    dockerEngine: path(dockerEngine),
     socket: path(socket) ?? (named === undefined ? undefined : socketPath(named)),
   };
 }

@@ -218,3 +218,19 @@ t.test('what cannot be opened', async (t) => {
   const cursors = await saved((value) => Object.assign(value, { cursors: 'x' }));
   t.ok(await cursors.attach(ask('web')), 'without its cursors it goes on');
 });
+
+t.test('who an endpoint is can change, and a network can be planned', async (t) => {
+  const state = new Kept();
+  const control = await open(ADDRESSES[0]!, ADDRESSES, state);
+  t.teardown(() => control.close());
+  const planned = await control.planNetwork({ name: 'web', ...attachable });
+  t.same(await control.networks(), []);
+  t.same(await control.createNetwork({ name: 'web', ...attachable }), planned);
+  const one = await control.attach(ask('web'));
+  const changed = await control.update(one.id, { name: 'other', aliases: ['x'] });
+  t.same(changed, { ...one, name: 'other', aliases: ['x'] });
+  t.same(control.own(), [changed]);
+  t.match(JSON.parse(state.text!), { endpoints: [{ name: 'other' }] }, 'it is remembered');
+  await t.rejects(control.update(one.id, { hostname: '-' }), { code: 'INVALID' });
+  await t.rejects(control.update('nope', {}), { code: 'NOT_FOUND' });
+});

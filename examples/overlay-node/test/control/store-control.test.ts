@@ -345,3 +345,40 @@ t.test('a store without a cluster', async (t) => {
   await world.store.put('cluster', '{"id":"x","schema":2,"created":""}');
   await t.rejects(world.node(), { code: 'VERSION', message: /schema 2, not 1/ });
 });
+
+t.test('who an endpoint is can change while it is attached', async (t) => {
+  const world = await World.make();
+  t.teardown(() => world.close());
+  const [a, b] = [await world.node(), await world.node()];
+  const network = await a.control.createNetwork({ name: 'web', ...attachable });
+  const one = await a.control.attach(ask('web', { name: 'one', labels: { kept: 'yes' } }));
+  await b.control.attach(ask('web', { name: 'two' }));
+  const seen = () => b.control.views.get(network.id)?.endpoints.get(one.id);
+  const ports = [{ protocol: 'tcp' as const, published: 8080, port: 80, count: 1, hostAddress: null }];
+  const changed = await a.control.update(one.id, { name: 'other', aliases: ['x', 'x', 'y'], ports });
+  t.same(changed, { ...one, name: 'other', aliases: ['x', 'y'], ports });
+  t.same(a.control.own(), [changed]);
+  t.same(a.control.views.get(network.id)!.endpoints.get(one.id), changed);
+  await until(() => seen()?.name === 'other');
+  t.same(seen(), changed, 'the others see it');
+  t.same(await a.control.update(one.id, {}), changed, 'nothing changes');
+  await t.rejects(a.control.update(one.id, { name: 'no name' }), { code: 'INVALID' });
+  await t.rejects(a.control.update('nope', { name: 'x' }), { code: 'NOT_FOUND' });
+  await t.rejects(b.control.update(one.id, { name: 'x' }), { code: 'NOT_FOUND' }, "it is another node's");
+  a.store.away = true;
+  await t.rejects(a.control.update(one.id, { name: 'away' }), { code: 'AWAY' });
+  t.same(a.control.own(), [changed]);
+});
+
+t.test('a network that is planned is not there', async (t) => {
+  const world = await World.make();
+  t.teardown(() => world.close());
+  const { control } = await world.node();
+  const planned = await control.planNetwork({ name: 'web', ipv6: true });
+  t.match(planned, { name: 'web', vni: 4097, subnets: [{ cidr: '10.0.1.0/24' }, { cidr: /^fd/ }] });
+  t.same(await control.networks(), []);
+  const made = await control.createNetwork({ name: 'web' });
+  t.equal(made.subnets[0]!.cidr, planned.subnets[0]!.cidr);
+  await t.rejects(control.planNetwork({ name: 'web' }), { code: 'CONFLICT' });
+  await t.rejects(control.planNetwork({ name: '' }), { code: 'INVALID' });
+});

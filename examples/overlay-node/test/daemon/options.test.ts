@@ -31,6 +31,16 @@ t.test('the command line wins over the environment, over the file, over the defa
     { cwd: '/home', env: {} },
   );
   t.match(all, { peers: ['192.0.2.9'], secretFile: '/home/secret', state: '/home/state' });
+  const docker = (more: object) => upOptions(more, { cwd: '/home', env: {} });
+  t.equal(docker({}).dockerPlugin, null);
+  t.match(docker({ dockerPlugin: true }), {
+    dockerPlugin: '/run/docker/plugins/packetweave.sock',
+    dockerEngine: '/var/run/docker.sock',
+  });
+  t.match(docker({ dockerPlugin: 'p.sock', dockerEngine: 'e.sock' }), {
+    dockerPlugin: '/home/p.sock',
+    dockerEngine: '/home/e.sock',
+  });
   t.notOk('peer' in all || 'config' in all || 'host' in all);
 });
 

@@ -52,6 +52,8 @@ export class Host {
   readonly address: string;
   readonly folder: string;
   readonly #namespace: string;
+  /** Path of a mount namespace that everything of this host runs in; null for this process's own. */
+  mounts: string | null = null;
   #daemon: ChildProcess | null = null;
   #log = '';
 
@@ -81,9 +83,11 @@ export class Host {
 
   /** Starts the daemon, and waits until it answers. */
   async up(...options: readonly string[]): Promise<void> {
+    // What was killed leaves it.
+    rmSync(this.socket, { force: true });
     const args = ['up', '--state', join(this.folder, 'state'), '--socket', this.socket];
     this.#daemon = spawn('nsenter', [
-      `--net=/run/netns/${this.#namespace}`,
+      ...this.#inside(),
       process.execPath,
       BIN,
       ...args,
@@ -137,13 +141,21 @@ export class Host {
 
   /** Runs any program in the host's own namespace. */
   exec(program: string, ...args: readonly string[]): Promise<Outcome> {
-    const environment = [`PACKETWEAVE_SOCKET=${this.socket}`, 'NO_COLOR=1'];
-    return run(this.#namespace, 'env', ...environment, program, ...args);
+    const mounts = this.mounts === null ? [] : ['nsenter', `--mount=${this.mounts}`];
+    const environment = ['env', `PACKETWEAVE_SOCKET=${this.socket}`, 'NO_COLOR=1'];
+    const [first, ...more] = [...mounts, ...environment, program, ...args];
+    return run(this.#namespace, first, ...more);
+  }
+
+  /** What `nsenter` is told. */
+  #inside(): string[] {
+    const mounts = this.mounts === null ? [] : [`--mount=${this.mounts}`];
+    return [`--net=/run/netns/${this.#namespace}`, ...mounts];
   }
 
   /** Starts a program that goes on while the test does other things. */
   start(program: string, ...args: readonly string[]): ChildProcess {
-    return spawn('nsenter', [`--net=/run/netns/${this.#namespace}`, program, ...args], {
+    return spawn('nsenter', [...this.#inside(), program, ...args], {
       env: { ...process.env, PACKETWEAVE_SOCKET: this.socket, NO_COLOR: '1' },
     });
   }
