@@ -132,7 +132,7 @@ class Compiler {
       for (const wantedPort of network.ports) {
         const { port } = wantedPort;
         const place = this.#parts.intent.place(port);
-        const name = this.#parts.intent.nodeName(network.vni, port);
+        const name = this.#parts.intent.name(network.vni, port);
         const watchers = watching?.port(network.vni, port) ?? NOBODY;
         this.#nodes[name] = { port, place, watchers, to: { out: first } };
         dispatch[place] = this.#published(name, wantedPort, this.#segmented(name, port, ETHERNET));

@@ -24,9 +24,7 @@ export class Intent {
   readonly flows: FlowTable;
   readonly #places = new Numbers<Port>(MAX_PORTS);
   readonly #domains = new Numbers<number>(0x10000);
-  /** What the nodes of ports are called. */
-  readonly #names = new Map<Port, string>();
-  readonly #taken = new Set<string>();
+  readonly #names = new Names();
   #known = new Known();
 
   constructor(fdb: Fdb, neighbors: NeighborTable, peers: VtepTable, espPeers: VtepTable, flows: FlowTable) {
@@ -42,17 +40,9 @@ export class Intent {
     return this.#places.of(port);
   }
 
-  /** What the node of a port is called in its network. It stays so while the port is wanted, whatever ports of the same
-   * name come and go: a node of another name would be another node. */
-  nodeName(vni: number, port: Port): string {
-    const known = this.#names.get(port);
-    if (known?.startsWith(`${vni}.`)) return known;
-    const plain = `${vni}.${port.name}`;
-    const name = this.#taken.has(plain) ? `${plain}#${this.place(port)}` : plain;
-    this.#forgetName(port);
-    this.#names.set(port, name);
-    this.#taken.add(name);
-    return name;
+  /** What a port is called in the graph. Devices in different namespaces can have the same name. */
+  name(vni: number, port: Port): string {
+    return this.#names.of(this.place(port), `${vni}.`, port.name);
   }
 
   /** The domain of a VNI, which gets one if it has none. */
@@ -133,7 +123,7 @@ export class Intent {
       this.fdb.flushPlace(place);
       this.flows.flushPlace(place);
       this.#places.release(port);
-      this.#forgetName(port);
+      this.#names.release(place);
     }
     this.#forgetFlows(gone, kept);
     this.#forgetPeers(this.peers, gone.peers, kept.peers);
@@ -143,11 +133,6 @@ export class Intent {
       this.fdb.flush(domain);
       this.#domains.release(vni);
     }
-  }
-
-  #forgetName(port: Port): void {
-    this.#taken.delete(this.#names.get(port) ?? '');
-    this.#names.delete(port);
   }
 
   /** Forgets flows by ports that are published no longer: another flow of the client could be taken for one of them. */
@@ -195,6 +180,34 @@ class Numbers<T> {
     if (number === undefined) return;
     this.#numbers.delete(thing);
     this.#free.push(number);
+  }
+}
+
+/** What elements of a network are called, and those of a port. */
+const ELEMENTS = /^(bridge|too-big|encap|segment|suppress|meter|nat|guard)$|\.(nat|segment)$/;
+
+/** Names of ports in the graph, which stay the same as long as the ports do, whichever others come and go: under another
+ * name a port would be opened once more. */
+class Names {
+  /** By place, then by what they begin with. */
+  readonly #names = new Map<number, Map<string, string>>();
+  readonly #taken = new Set<string>();
+
+  /** The name of what is at a place: as it is wished where nobody has that. */
+  of(place: number, begin: string, wished: string): string {
+    const names = this.#names.get(place) ?? new Map<string, string>();
+    const known = names.get(begin);
+    if (known !== undefined) return known;
+    const whole = `${begin}${wished}`;
+    const name = this.#taken.has(whole) || ELEMENTS.test(wished) ? `${whole}#${place}` : whole;
+    this.#names.set(place, names.set(begin, name));
+    this.#taken.add(name);
+    return name;
+  }
+
+  release(place: number): void {
+    for (const name of this.#names.get(place)?.values() ?? []) this.#taken.delete(name);
+    this.#names.delete(place);
   }
 }
 

@@ -1,5 +1,6 @@
 import t from 'tap';
-import { memoryPair } from '../../lib/io/memory.ts';
+import { MemoryUnderlay, memoryPair } from '../../lib/io/memory.ts';
+import type { Port } from '../../lib/io/port.ts';
 import { Overlay, type OverlayConfig } from '../../lib/overlay.ts';
 
 const [port] = memoryPair();
@@ -154,4 +155,21 @@ t.test('a wrong description is refused where it is given', async (t) => {
     ],
   ];
   for (const [config, message] of wrong) t.throws(() => new Overlay(config as OverlayConfig), { message });
+});
+
+t.test('ports of the same name come and go', async (t) => {
+  const named = (name: string) => Object.assign(memoryPair()[0], { name });
+  const local = { address: '10.0.0.1', underlay: new MemoryUnderlay().port('10.0.0.1') };
+  const [a, b, c, bridge] = ['eth0', 'eth0', 'eth0', 'bridge'].map(named);
+  const config = (...ports: Port[]) => ({
+    local,
+    networks: [{ vni: 1, ports: ports.map((port) => ({ port })) }],
+  });
+  const overlay = new Overlay(config());
+  t.teardown(() => overlay.stop());
+  await overlay.open();
+  for (const ports of [[a, b], [b], [c, b], [c], [b, c, bridge], [bridge, c], [a, b, c]]) {
+    await overlay.apply(config(...ports));
+    t.equal(overlay.ports().length, ports.length + 1, 'with the underlay');
+  }
 });
