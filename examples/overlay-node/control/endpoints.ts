@@ -42,6 +42,11 @@ export class Endpoints {
     return [...this.#own.values()];
   }
 
+  /** Whether those are known that were there when this node began. */
+  get loaded(): boolean {
+    return this.#loaded;
+  }
+
   async attach(request: EndpointRequest): Promise<Endpoint> {
     const { link, networks, node, nodeRevision } = this.#options;
     const found = await networks.find(request.network);
@@ -181,6 +186,7 @@ export class Endpoints {
       views.touch(endpoint.network);
     }
     this.#loaded = true;
+    views.touch(null);
   }
 
   async #restore(endpoint: Endpoint): Promise<void> {

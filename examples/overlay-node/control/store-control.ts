@@ -127,6 +127,10 @@ export class StoreControl implements Control {
   get views(): ReadonlyMap<string, NetworkView> {
     return this.#views.current;
   }
+  /** Whether the store was there since this was opened, and the views are as it has them. */
+  get loaded(): boolean {
+    return this.#endpoints.loaded;
+  }
   onChange(listener: () => void): () => void {
     return this.#views.onChange(listener);
   }

@@ -26,9 +26,13 @@ import { type Applicant, Member, type MemberParts } from './member.ts';
 import { forgetMembership, readMembership } from './membership.ts';
 import { Observer } from './observer.ts';
 import { type DaemonOptions, readSecret } from './options.ts';
+import { forgetViews } from './remembered.ts';
 import { Running } from './running.ts';
 import { StateFolder } from './state.ts';
 import { VERSION } from './version.ts';
+
+/** Codes of what a store answers to who is in its cluster no more. */
+const OUT = ['NOT_JOINED', 'CONFLICT', 'FORBIDDEN'];
 
 export class NodeDaemon implements Daemon {
   readonly #options: DaemonOptions;
@@ -84,7 +88,7 @@ export class NodeDaemon implements Daemon {
     try {
       this.#member = await Member.reopen(this.#memberParts(), this.#applicant(null), record);
     } catch (error) {
-      if (!(error instanceof ControlError) || !['NOT_JOINED', 'CONFLICT'].includes(error.code)) throw error;
+      if (!(error instanceof ControlError) || !OUT.includes(error.code)) throw error;
       this.#trouble = new ControlError(
         error.code,
         `${error.message}; "packetweave leave --force" forgets it`,
@@ -162,6 +166,7 @@ export class NodeDaemon implements Daemon {
         await removeLeftovers(this.#state, this.#log);
         this.#trouble = null;
         await forgetMembership(this.#state);
+        await forgetViews(this.#state);
         await this.#state.clear('store');
         return;
       }

@@ -17,6 +17,7 @@ import { StoreControl } from '../control/store-control.ts';
 import { Carrier } from './carrier.ts';
 import { type Logger, libraryLog } from './log.ts';
 import { forgetMembership, type Membership, type StorePlace, writeMembership } from './membership.ts';
+import { forgetViews, RememberedControl } from './remembered.ts';
 import type { StateFolder } from './state.ts';
 
 /** Milliseconds that the other nodes have to follow the cluster to another store. */
@@ -43,6 +44,7 @@ interface Opened {
 export class Member {
   readonly #parts: MemberParts;
   readonly #control: StoreControl;
+  readonly #remembered: RememberedControl;
   readonly #carrier: Carrier | null;
   #record: Membership;
   #store: Store;
@@ -111,7 +113,7 @@ export class Member {
       log: libraryLog(parts.log),
     });
     await writeMembership(parts.state, record);
-    return new Member(parts, record, opened, control);
+    return Member.#made(parts, record, opened, control);
   }
 
   /** Goes on where this node was before. The store may be away. Rejects with `NOT_JOINED` where it was removed. */
@@ -124,11 +126,20 @@ export class Member {
         cluster: record.cluster,
         log: libraryLog(parts.log),
       });
-      return new Member(parts, record, opened, control);
+      return await Member.#made(parts, record, opened, control);
     } catch (error) {
       await shut(opened);
       throw error;
     }
+  }
+
+  static async #made(
+    parts: MemberParts,
+    record: Membership,
+    opened: Opened,
+    control: StoreControl,
+  ): Promise<Member> {
+    return new Member(parts, record, opened, control, await RememberedControl.open(control, parts.state));
   }
 
   private constructor(
@@ -136,12 +147,14 @@ export class Member {
     record: Membership,
     { store, carrier }: Opened,
     control: StoreControl,
+    remembered: RememberedControl,
   ) {
     this.#parts = parts;
     this.#record = record;
     this.#store = store;
     this.#carrier = carrier;
     this.#control = control;
+    this.#remembered = remembered;
     if (record.store.kind === 'etcd') return;
     this.#unfollow = followKey(store, MOVED, (value) => {
       if (value !== null) void this.#follow(readMoved(value).to);
@@ -149,7 +162,7 @@ export class Member {
   }
 
   get control(): Control {
-    return this.#control;
+    return this.#remembered;
   }
 
   get secret(): string {
@@ -203,14 +216,14 @@ export class Member {
   /** Leaves the cluster: nothing of this node is left in the store, nor of the cluster here. */
   async leave(): Promise<void> {
     this.#unfollow();
-    await this.#control.leave();
+    await this.#remembered.leave();
     await this.#end();
   }
 
   /** Forgets the cluster without a word to it. */
   async forget(): Promise<void> {
     this.#unfollow();
-    await this.#control.close();
+    await this.#remembered.close();
     await this.#end();
   }
 
@@ -218,7 +231,7 @@ export class Member {
   async close(): Promise<void> {
     this.#closed = true;
     this.#unfollow();
-    await this.#control.close();
+    await this.#remembered.close();
     await shut({ store: this.#store, carrier: this.#carrier });
   }
 
@@ -226,6 +239,7 @@ export class Member {
     this.#closed = true;
     await shut({ store: this.#store, carrier: this.#carrier });
     await forgetMembership(this.#parts.state);
+    await forgetViews(this.#parts.state);
     await this.#parts.state.clear('store');
   }
 
