@@ -107,7 +107,9 @@ export class Plumbing {
     this.#before = this.#failures;
     this.#failures = new Map();
     this.#namespaces = new Set(existing());
-    const views = this.#parts.control.views;
+    const lost = this.#lost();
+    const all = this.#parts.control.views;
+    const views = new Map([...all].filter(([id]) => !lost.has(id)));
     for (const { network } of views.values()) {
       if (this.#open.has(network.id)) continue;
       for (const service of this.#parts.networks) {
@@ -120,6 +122,14 @@ export class Plumbing {
     for (const network of gone) await this.#attempt(network.id, () => this.#close(network));
     if (carried) for (const view of views.values()) await this.#follow(view);
     if (this.#failures.size > 0) this.#tryAgain();
+    if (lost.size > 0) void this.#turns.run();
+  }
+
+  /** Networks whose gateway somebody deleted: they are closed in this turn, and opened anew in the next. */
+  #lost(): ReadonlySet<string> {
+    const { id: node } = this.#parts.control.node;
+    const there = (network: Network) => this.#namespaces.has(gatewayPort(network, node).namespace);
+    return new Set([...this.#open.values()].filter((network) => !there(network)).map(({ id }) => id));
   }
 
   /** What is done for a network when its devices are there. */

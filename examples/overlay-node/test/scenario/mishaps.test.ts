@@ -43,6 +43,10 @@ t.test('one host', { timeout: 110_000 }, async (t) => {
     t.equal(spawnSync('ip', ['netns', 'del', gateway]).status, 0, gateway);
     await rm((await start('third')).id);
     t.ok(await pings(other, '192.0.2.100'), 'it is made again');
+    const rules = async () => (await run(gateway, 'nft', 'list', 'ruleset')).stdout;
+    t.ok(await until(async () => /dnat/.test(await rules())), 'with its published ports');
+    const named = () => host.attempt('exec', 'other', 'ping', '-c', '1', '-W', '1', 'web');
+    t.ok(await until(async () => (await named()).code === 0), 'and names');
   });
 
   t.test("a container's namespace that is deleted", async (t) => {
