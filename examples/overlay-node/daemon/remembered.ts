@@ -4,7 +4,14 @@
  */
 import type { Control, ControlHealth, NetworkView } from '../control/control.ts';
 import { ControlError } from '../control/errors.ts';
-import type { Endpoint, EndpointRequest, Network, NetworkRequest, NodeState } from '../control/model.ts';
+import type {
+  Endpoint,
+  EndpointChange,
+  EndpointRequest,
+  Network,
+  NetworkRequest,
+  NodeState,
+} from '../control/model.ts';
 import { readEndpoint, readNetwork, readNode } from '../control/records.ts';
 import type { StateFolder } from './state.ts';
 
@@ -85,6 +92,9 @@ export class RememberedControl implements Control {
   createNetwork(request: NetworkRequest): Promise<Network> {
     return this.#control.createNetwork(request);
   }
+  planNetwork(request: NetworkRequest): Promise<Network> {
+    return this.#control.planNetwork(request);
+  }
   removeNetwork(nameOrId: string): Promise<Network> {
     return this.#control.removeNetwork(nameOrId);
   }
@@ -93,6 +103,9 @@ export class RememberedControl implements Control {
   }
   attach(request: EndpointRequest): Promise<Endpoint> {
     return this.#control.attach(request);
+  }
+  update(endpointId: string, change: EndpointChange): Promise<Endpoint> {
+    return this.#control.update(endpointId, change);
   }
   async detach(endpointId: string): Promise<void> {
     if (!this.#control.loaded) this.#saved = without(this.#saved, endpointId);
