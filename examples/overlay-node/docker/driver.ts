@@ -7,7 +7,8 @@ import { ControlError } from '../control/errors.ts';
 import type { Protocol, PublishedPort } from '../control/model.ts';
 import type { Endpoints } from './endpoints.ts';
 import { type Body, flag, id, list, needed, object, text, texts } from './fields.ts';
-import type { Networks, WantedNetwork, WantedSubnet } from './networks.ts';
+import type { Networks } from './networks.ts';
+import type { WantedNetwork, WantedSubnet } from './overlay-network.ts';
 import type { Methods } from './server.ts';
 
 const GENERIC = 'com.docker.network.generic';

@@ -3,7 +3,8 @@ import { cidr } from '../control/cidr.ts';
 import { ControlError } from '../control/errors.ts';
 import type { Endpoints } from './endpoints.ts';
 import { type Body, flag, needed, text, texts } from './fields.ts';
-import { ADDRESS_SPACE, type Networks, type PoolRecord } from './networks.ts';
+import type { Networks, PoolRecord } from './networks.ts';
+import { ADDRESS_SPACE } from './pools.ts';
 import type { Methods } from './server.ts';
 
 const GATEWAY = 'com.docker.network.gateway';
@@ -54,7 +55,10 @@ async function requestAddress(networks: Networks, endpoints: Endpoints, request:
   }
   if (found === null) return { Address: auxiliary(networks, poolId, address), Data: {} };
   const { record, pool } = found;
-  return { Address: await endpoints.request(record, pool.family, address, options[NAME] ?? ''), Data: {} };
+  return {
+    Address: await endpoints.addresses.request(record, pool.family, address, options[NAME] ?? ''),
+    Data: {},
+  };
 }
 
 /** Of a network that is there, the gateway is what it is. */

@@ -131,7 +131,7 @@ async function scene(t: Test): Promise<Scene> {
   return {
     ...{ world, control, store, standIn, networks, endpoints, follower, clock },
     attach: async (n) => {
-      const address = await endpoints.request(networks.get(id(1)), 4, '', '');
+      const address = await endpoints.addresses.request(networks.get(id(1)), 4, '', '');
       await endpoints.create({ id: id(n), network: id(1), address, mac: '', ports: [] });
     },
     known: () => control.own().flatMap(({ name, aliases }) => [name, ...aliases]),
@@ -204,7 +204,7 @@ t.test('what the engine has no more is released', async (t) => {
 
 t.test('an address that no endpoint was made of is taken back', async (t) => {
   const { networks, endpoints, follower, clock, control } = await scene(t);
-  await endpoints.request(networks.get(id(1)), 4, '', 'named');
+  await endpoints.addresses.request(networks.get(id(1)), 4, '', 'named');
   t.match(control.own(), [{ name: 'named' }], 'as newer engines call it');
   await follower.look();
   t.equal(control.own().length, 1);

@@ -22,9 +22,9 @@ class Caller {
     return join(this.host.folder, 'plugin.sock');
   }
 
-  async up(): Promise<void> {
+  async up(...options: readonly string[]): Promise<void> {
     const engine = join(this.host.folder, 'no-engine.sock');
-    await this.host.up('--docker-plugin', this.socket, '--docker-engine', engine);
+    await this.host.up('--docker-plugin', this.socket, '--docker-engine', engine, ...options);
     const answers = () =>
       this.call('Plugin.Activate').then(
         () => true,
@@ -353,4 +353,39 @@ t.test('the plugin', { timeout: 60_000 }, async (t) => {
     );
     t.strictSame(names.sort(), ['closed', 'loop', 'there']);
   });
+
+  t.test('a host that left the overlay', async (t) => {
+    const pool = await caller.network(hex(80), 'last');
+    await caller.endpoint(hex(80), hex(81), await caller.address(pool));
+    t.match(await host.attempt('leave'), { code: 1, stderr: /containers still run here \(docker-/ });
+    await host.cli('leave', '--force');
+    t.match(await caller.call('IpamDriver.RequestAddress', { PoolID: pool }), { Err: /is in no overlay/ });
+    await caller.remove(hex(80), hex(81));
+    t.strictSame(await caller.devices(), {});
+    await caller.do('NetworkDriver.DeleteNetwork', { NetworkID: hex(80) });
+  });
+});
+
+t.test('without a store', { timeout: 60_000 }, async (t) => {
+  const no = noScenarios();
+  if (no !== null) return skip(t, no);
+  const callers = new Hosts(t, 2).all.map((host) => new Caller(host));
+  const [one, two] = callers;
+  await Promise.all(callers.map((each, i) => each.up('--peer', callers[1 - i].host.address)));
+  const pools = await Promise.all(callers.map((each, i) => each.network(hex(60 + i), 'demo')));
+  t.equal(pools[0], pools[1], 'the subnet follows from the name');
+  const addresses = await Promise.all(callers.map((each) => each.address(pools[0])));
+  t.not(addresses[0], addresses[1], 'each host has a part of its own');
+  for (const [i, each] of callers.entries()) await each.endpoint(hex(60 + i), hex(70 + i), addresses[i]);
+  // The device of one host is up and has its address there, as if an engine had moved it.
+  for (const [i, { host }] of callers.entries()) {
+    const device = `pwd${hex(70 + i).slice(0, 12)}`;
+    await host.exec('ip', 'address', 'add', addresses[i], 'dev', device);
+    await host.exec('ip', 'link', 'set', device, 'up');
+  }
+  const to = addresses[1].split('/')[0];
+  const ping = () => one.host.exec('ping', '-c', '1', '-W', '1', to);
+  t.ok(await until(async () => (await ping()).code === 0), `${addresses[0]} reaches ${to}`);
+  for (const [i, each] of callers.entries()) await each.remove(hex(60 + i), hex(70 + i));
+  t.strictSame([await one.devices(), await two.devices()], [{}, {}]);
 });
