@@ -69,8 +69,21 @@ export async function serve(
     ...options,
   });
   t.teardown(() => server.stop());
-  const port = await server.listen({ namespace: null, addresses: ['127.0.0.1'], port: 0, network });
+  const port = await onFreePort((port) =>
+    server.listen({ namespace: null, addresses: ['127.0.0.1'], port, network }),
+  );
   return { server, port, address: `127.0.0.1:${port}` };
+}
+
+/** A port that UDP has free may be another program's by TCP. */
+async function onFreePort(listen: (port: number) => Promise<number>): Promise<number> {
+  for (let tries = 5; ; tries--) {
+    try {
+      return await listen(0);
+    } catch (error) {
+      if (tries === 1 || (error as { code?: string }).code !== 'CONFLICT') throw error;
+    }
+  }
 }
 
 /** A name server by UDP that does what it is told: null is silence. */

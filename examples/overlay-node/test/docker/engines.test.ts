@@ -58,7 +58,8 @@ t.test('two engines', { timeout: 150_000 }, async (t) => {
   const no = noEngines();
   if (no !== null) return skip(t, no);
   const all = await engines(t);
-  if (typeof all === 'string') return skip(t, all);
+  // Whether the kernel lets an engine run is for the machine to say, not for its packages.
+  if (typeof all === 'string') return t.pass('skipped', { skip: all });
   const [one, two] = all;
 
   t.test('what is said where the command lacks something', async (t) => {
