@@ -86,7 +86,8 @@ export class NodeDaemon implements Daemon {
     }
     if (record === null) return;
     try {
-      this.#member = await Member.reopen(this.#memberParts(), this.#applicant(null), record);
+      const applicant = this.#applicant(this.#options.advertise ?? record.advertise ?? null);
+      this.#member = await Member.reopen(this.#memberParts(), applicant, record);
     } catch (error) {
       if (!(error instanceof ControlError) || !OUT.includes(error.code)) throw error;
       this.#trouble = new ControlError(
@@ -126,9 +127,8 @@ export class NodeDaemon implements Daemon {
   }
 
   async init({ store, advertise }: InitRequest): Promise<TokenAnswer> {
-    await this.#enter(() =>
-      Member.init(this.#memberParts(), this.#applicant(advertise ?? null), store ?? null),
-    );
+    const applicant = () => this.#applicant(advertise ?? null);
+    await this.#enter(() => Member.init(this.#memberParts(), applicant(), { url: store ?? null, advertise }));
     return this.#inCluster().token();
   }
 

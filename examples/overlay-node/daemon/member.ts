@@ -51,8 +51,13 @@ export class Member {
   #unfollow = (): void => {};
   #closed = false;
 
-  /** Makes a cluster with this node as its first. `url`: of an etcd; null: this node carries the store. */
-  static async init(parts: MemberParts, applicant: Applicant, url: string | null): Promise<Member> {
+  /** Makes a cluster with this node as its first. `url`: of an etcd; null: this node carries the store. `advertise`: what
+   * was asked for, to be remembered. */
+  static async init(
+    parts: MemberParts,
+    applicant: Applicant,
+    { url, advertise }: { readonly url: string | null; readonly advertise?: string | undefined },
+  ): Promise<Member> {
     const master = url === null ? randomBytes(32).toString('base64') : null;
     const opened = await (url === null ? createEmbedded(parts, master!) : createEtcd(url));
     try {
@@ -62,6 +67,7 @@ export class Member {
         store: url === null ? { kind: 'embedded' } : { kind: 'etcd', url },
         master,
         node: newNodeId(),
+        ...(advertise !== undefined && { advertise }),
       });
     } catch (error) {
       await shut(opened);

@@ -21,6 +21,8 @@ export interface Membership {
   /** What the keys of the other nodes are made of, in base64, where this node carries the embedded store or did before
    * the cluster moved: others still ask it where to. */
   readonly master: string | null;
+  /** Address or interface that `init` was told to advertise, if it was. */
+  readonly advertise?: string;
   /** ISO 8601. */
   readonly joined: string;
 }

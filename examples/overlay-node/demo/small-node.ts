@@ -29,7 +29,7 @@ export class SmallNode {
 
   /** Makes a cluster, as its first node. */
   static async init(options: SmallNodeOptions): Promise<SmallNode> {
-    return SmallNode.#start(await Member.init(await partsOf(options), applicantOf(options), null));
+    return SmallNode.#start(await Member.init(await partsOf(options), applicantOf(options), { url: null }));
   }
 
   static async join(options: SmallNodeOptions, token: string, where: string): Promise<SmallNode> {

@@ -51,6 +51,8 @@ export class Host {
   readonly name: string;
   readonly address: string;
   readonly folder: string;
+  /** Whether the daemon is told its address. */
+  advertises = true;
   readonly #namespace: string;
   /** Path of a mount namespace that everything of this host runs in; null for this process's own. */
   mounts: string | null = null;
@@ -91,8 +93,7 @@ export class Host {
       process.execPath,
       BIN,
       ...args,
-      '--advertise',
-      this.address,
+      ...(this.advertises ? ['--advertise', this.address] : []),
       ...options,
     ]);
     for (const stream of [this.#daemon.stdout, this.#daemon.stderr]) {

@@ -6,7 +6,7 @@ import t from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
 import type { Container } from '../../api/api.ts';
 import { alone, left, said, state, stored } from './alone.ts';
-import { noScenarios, run, until } from './hosts.ts';
+import { Hosts, noScenarios, run, until } from './hosts.ts';
 
 const BIN = new URL('../../bin/packetweave.js', import.meta.url).pathname;
 const address = ({ endpoints }: Container) => endpoints[0].addresses[0].split('/')[0];
@@ -126,6 +126,20 @@ t.test('one host', { timeout: 110_000 }, async (t) => {
     writeFileSync(state(host, 'node.json'), 'null');
     await t.rejects(up(), { message: /node\.json is not what this program wrote: mend it, or remove it/ });
   });
+});
+
+t.test('what init was told to advertise is remembered', { timeout: 60_000 }, async (t) => {
+  const no = noScenarios();
+  if (no !== null) return skip(t, no);
+  const [host] = new Hosts(t, 1).all;
+  await host.exec('ip', 'addr', 'add', '198.51.100.7/24', 'dev', 'eth0');
+  host.advertises = false;
+  await host.up();
+  t.match(await host.attempt('init'), { code: 1, stderr: /several addresses .*--advertise/ });
+  await host.cli('init', '--advertise', '198.51.100.7');
+  await host.down();
+  await host.up();
+  t.match(await host.cli('node', 'ls'), /198\.51\.100\.7/);
 });
 
 t.test('a full disk', { timeout: 60_000 }, async (t) => {
