@@ -42,6 +42,11 @@ export class Host {
     return this.#namespace;
   }
 
+  /** Process of the daemon; -1 where there is none. */
+  get pid(): number {
+    return this.#daemon?.pid ?? -1;
+  }
+
   path(file: string): string {
     return join(this.#folder, file);
   }
