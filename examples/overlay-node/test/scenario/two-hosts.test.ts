@@ -14,7 +14,7 @@ const dig = async (host: Host, network: string, ...args: readonly string[]) =>
   (await host.cli('run', '--network', network, '--', 'dig', '+tries=1', '+time=2', ...args)).trim();
 
 t.test('from nothing to two containers that talk', { timeout: 90_000 }, async (t) => {
-  const no = noScenarios('dig', 'curl', 'tcpdump');
+  const no = noScenarios('dig', 'curl', 'tcpdump', 'iperf3');
   if (no !== null) return skip(t, no);
   const hosts = new Hosts(t, 2);
   const [one, two] = hosts.all;
@@ -57,6 +57,29 @@ t.test('from nothing to two containers that talk', { timeout: 90_000 }, async (t
     }
     const { stdout } = await one.exec('curl', '-sS', '--max-time', '5', url('127.0.0.1', 8080));
     t.match(stdout, PAYLOAD, 'host1 by its own loopback');
+  });
+
+  t.test('streams', async (t) => {
+    await one.cli(
+      'run',
+      '-d',
+      '--network',
+      'demo',
+      '--name',
+      'sink',
+      '-p',
+      '6201:5201',
+      '--',
+      'iperf3',
+      '-s',
+    );
+    for (const port of ['5201', '6201']) {
+      const iperf = ['iperf3', '-c', 'sink', '-p', port, '-t', '2', '-J'];
+      const { end } = JSON.parse(await two.cli('run', '--network', 'demo', '--', ...iperf));
+      const { bytes, bits_per_second: rate } = end.sum_received;
+      t.ok(bytes > 1e6, `port ${port}: ${(rate / 1e6).toFixed(0)} Mbit/s`);
+    }
+    await one.cli('rm', '-f', 'sink');
   });
 
   t.test('what a port that is taken is refused with', async (t) => {
