@@ -84,8 +84,7 @@ export class Networks {
       const advice = 'add --ipam-opt network=NAME, with the same NAME on every host';
       throw new ControlError('INVALID', `say which network of the overlay this is: ${advice}`);
     }
-    const network = await this.#find(name);
-    const subnet = network === null ? await this.#plan(request) : subnetOf(network, request);
+    const subnet = await this.#subnet(request);
     const id = `${name}/${subnet.cidr}`;
     if (pool === '' && this.#pending.get(id) !== null) {
       const advice = `say --subnet ${subnet.cidr} to have it all the same, or create ${name} with another subnet`;
@@ -95,6 +94,20 @@ export class Networks {
     const planned = { id, name, family, subnet, range };
     this.#pending.add(planned);
     return planned;
+  }
+
+  /** The subnet of a network that is there, or that it would have. */
+  async #subnet(request: PoolRequest): Promise<Subnet> {
+    const network = await this.#find(request.name);
+    if (network !== null) return subnetOf(network, request);
+    try {
+      return await this.#plan(request);
+    } catch (error) {
+      // Another host may have made it meanwhile.
+      const made = (error as ControlError).code === 'CONFLICT' ? await this.#find(request.name) : null;
+      if (made === null) throw error;
+      return subnetOf(made, request);
+    }
   }
 
   /** A pool that no network has as yet; null where there is none. */

@@ -42,7 +42,8 @@ export class Pools {
   of({ id, options, subnets }: WantedNetwork): Pool[] {
     this.#expire();
     if (subnets.some(({ space }) => space !== ADDRESS_SPACE) || subnets.length === 0) {
-      const advice = 'add --ipam-driver packetweave --ipam-opt network=NAME';
+      const managed = 'a managed plugin is packetweave:latest there, and a swarm needs --config-from';
+      const advice = `add --ipam-driver packetweave --ipam-opt network=NAME; ${managed}`;
       const why = 'each engine would give the same addresses by itself';
       const what = `Docker network ${id.slice(0, 12)} has another IPAM driver`;
       throw new ControlError('INVALID', `${what}: ${advice} (${why})`);

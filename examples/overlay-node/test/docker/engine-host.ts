@@ -1,6 +1,6 @@
 /** Hosts with a real Docker engine each, beside a real daemon: several engines on one machine, without a registry. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Test } from 'tap';
@@ -28,6 +28,8 @@ export function noEngines(): string | null {
 export class EngineHost {
   readonly host: Host;
   readonly #folder: string;
+  /** Where the engine has what runs, and the namespaces of containers. */
+  run: string;
   #holder: ChildProcess | null = null;
   #engine: ChildProcess | null = null;
   #log = '';
@@ -35,6 +37,7 @@ export class EngineHost {
   constructor(t: Test, host: Host) {
     this.host = host;
     this.#folder = host.folder;
+    this.run = join(host.folder, 'exec');
     t.teardown(() => this.#end());
   }
 
@@ -66,7 +69,7 @@ export class EngineHost {
     const at = (name: string) => join(this.#folder, name);
     const engine = this.host.start(
       'dockerd',
-      ...['--data-root', at('docker'), '--exec-root', at('exec'), '-p', at('docker.pid')],
+      ...['--data-root', at('docker'), '--exec-root', this.run, '-p', at('docker.pid')],
       ...['-H', `unix://${this.socket}`, '--storage-driver', 'vfs', '--bridge', 'none'],
       ...['--shutdown-timeout', '1'],
     );
@@ -103,9 +106,8 @@ export class EngineHost {
     engine.kill('SIGKILL');
     await exited;
     // Its containerd dies with it. Where nobody waits for orphans that looks as if it ran.
-    for (const file of ['docker.pid', 'exec/containerd/containerd.pid']) {
-      rmSync(join(this.#folder, file), { force: true });
-    }
+    rmSync(join(this.#folder, 'docker.pid'), { force: true });
+    rmSync(join(this.run, 'containerd/containerd.pid'), { force: true });
   }
 
   /** Makes an image of busybox alone. */
@@ -144,8 +146,8 @@ export class EngineHost {
       if (ids.length > 0) await this.attempt('rm', '-f', ...ids);
     }
     await this.stopEngine();
-    const pid = join(this.#folder, 'exec/containerd/containerd.pid');
-    if (existsSync(pid)) kill(Number(readFileSync(pid, 'utf8')));
+    const { stdout: pid } = await this.host.exec('cat', join(this.run, 'containerd/containerd.pid'));
+    if (pid !== '') kill(Number(pid));
     this.#holder?.kill('SIGKILL');
   }
 }

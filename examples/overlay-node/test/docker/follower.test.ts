@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { MemoryStore } from '../../control/store/memory.ts';
 import type { StoreControl } from '../../control/store-control.ts';
@@ -33,7 +33,8 @@ class StandIn {
     // A path of a socket has at most 107 bytes.
     const folder = mkdtempSync(join(tmpdir(), 'packetweave-'));
     this.socket = join(folder, 'docker.sock');
-    t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+    // Something may be written there yet.
+    t.teardown(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
     t.teardown(() => this.close());
   }
 
@@ -107,7 +108,7 @@ async function scene(t: Test): Promise<Scene> {
   t.teardown(() => world.close());
   const { control, store } = await world.node();
   const standIn = new StandIn(t);
-  const state = await StateFolder.open(t.testdir());
+  const state = await StateFolder.open(join(dirname(standIn.socket), 'state'));
   const log = makeLogger('silent');
   const clock = { now: 0 };
   const now = () => clock.now;
