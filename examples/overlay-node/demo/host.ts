@@ -21,12 +21,20 @@ function has(program: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
 }
 
+/** How a program ended, and all that it printed. */
+export interface Answer {
+  readonly code: number;
+  readonly text: string;
+}
+
 export class Host {
   readonly name: string;
   readonly address: string;
   readonly #namespace: string;
   readonly #folder: string;
   readonly #report: Report;
+  /** Path of a mount namespace that everything of this host runs in; null for this process's own. */
+  mounts: string | null = null;
   #daemon: ChildProcess | null = null;
   #said = '';
 
@@ -42,7 +50,7 @@ export class Host {
     return this.#namespace;
   }
 
-  /** Process of the daemon; -1 where there is none. */
+  /** Process id of the daemon; -1 where there is none. */
   get pid(): number {
     return this.#daemon?.pid ?? -1;
   }
@@ -51,10 +59,10 @@ export class Host {
     return join(this.#folder, file);
   }
 
-  async up(): Promise<void> {
+  async up(...more: readonly string[]): Promise<void> {
     this.#report.typed(this.name, 'packetweave up &');
     const options = ['--state', this.path('state'), '--socket', this.path('socket'), '--log-level', 'warn'];
-    this.#daemon = this.#spawn(['up', ...options, '--advertise', this.address]);
+    this.#daemon = this.#spawn(['up', ...options, '--advertise', this.address, ...more]);
     for (const stream of [this.#daemon.stdout, this.#daemon.stderr]) {
       stream?.on('data', (text) => {
         this.#said += text;
@@ -76,14 +84,24 @@ export class Host {
     return text;
   }
 
-  ask(...args: readonly string[]): Promise<{ readonly code: number; readonly text: string }> {
+  ask(...args: readonly string[]): Promise<Answer> {
+    return this.run(process.execPath, BIN, ...args);
+  }
+
+  /** Runs any program on this host, for a minute at the most. */
+  run(...command: readonly string[]): Promise<Answer> {
+    const options = { env: this.#environment(), timeout: 60_000, maxBuffer: 16 << 20 };
     return new Promise((resolve) => {
-      const line = [`--net=/run/netns/${this.#namespace}`, process.execPath, BIN, ...args];
-      execFile('nsenter', line, { env: this.#environment(), timeout: 60_000 }, (error, stdout, stderr) => {
+      execFile('nsenter', [...this.#inside(), ...command], options, (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1;
         resolve({ code, text: stdout + stderr });
       });
     });
+  }
+
+  /** Starts any program on this host that goes on. */
+  start(...command: readonly string[]): ChildProcess {
+    return spawn('nsenter', [...this.#inside(), ...command], { env: this.#environment() });
   }
 
   /** Starts a command line that goes on. */
@@ -102,8 +120,12 @@ export class Host {
   }
 
   #spawn(args: readonly string[]): ChildProcess {
-    const line = [`--net=/run/netns/${this.#namespace}`, process.execPath, BIN, ...args];
-    return spawn('nsenter', line, { env: this.#environment() });
+    return this.start(process.execPath, BIN, ...args);
+  }
+
+  #inside(): string[] {
+    const mounts = this.mounts === null ? [] : [`--mount=${this.mounts}`];
+    return [`--net=/run/netns/${this.#namespace}`, ...mounts];
   }
 
   #environment(): NodeJS.ProcessEnv {
