@@ -39,7 +39,7 @@ export function networkMethods(networks: Networks, endpoints: Endpoints): Method
     'NetworkDriver.CreateEndpoint': (request) => createEndpoint(endpoints, request),
     'NetworkDriver.EndpointOperInfo': async () => ({ Value: {} }),
     'NetworkDriver.DeleteEndpoint': async (request) => {
-      await endpoints.remove(id(request, 'EndpointID'));
+      await endpoints.end(id(request, 'EndpointID'));
       return {};
     },
     'NetworkDriver.Join': (request) => join(endpoints, request),

@@ -58,6 +58,8 @@ export class Endpoints {
   readonly addresses: Addresses;
   /** By id in the overlay: where devices are. */
   readonly #places = new Map<string, Place>();
+  /** By the engine's id: those whose devices are being taken away. Never rejects. */
+  readonly #going = new Map<string, Promise<void>>();
 
   constructor(options: EndpointsOptions) {
     this.#options = options;
@@ -143,13 +145,31 @@ export class Endpoints {
 
   /** Leaves nothing of an endpoint. Where the store is away it is told when that is back. */
   async remove(id: string): Promise<void> {
-    const { shelf } = this.#options;
-    const record = shelf.get(id);
+    await this.end(id);
+    await this.#going.get(id);
+  }
+
+  /** Begins to remove an endpoint: the overlay knows it no more, and its device goes by itself. Nobody waits for that
+   * who waits for the end of a container. */
+  async end(id: string): Promise<void> {
+    const record = this.#options.shelf.get(id);
     if (record === undefined) return;
     await this.addresses.detach(record.endpoint);
+    if (this.#going.has(id)) return;
     this.#places.delete(record.endpoint);
-    await this.#withdraw(record.device);
-    await shelf.remove(id);
+    const going = this.#takeAway(record).finally(() => this.#going.delete(id));
+    this.#going.set(id, going);
+  }
+
+  /** Resolves when all that was ended is gone. */
+  async idle(): Promise<void> {
+    await Promise.all(this.#going.values());
+  }
+
+  async #takeAway({ id, device }: EndpointRecord): Promise<void> {
+    const { shelf, log } = this.#options;
+    await this.#withdraw(device);
+    await shelf.remove(id).catch((error: Error) => log.warn(error.message));
   }
 
   /** Takes a device away that the dataplane is to let go of. */

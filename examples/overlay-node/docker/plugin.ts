@@ -92,6 +92,7 @@ export class DockerPlugin {
     this.#unfollow();
     await this.#follower.close();
     await this.#server.close();
+    await this.#endpoints.idle();
   }
 
   async #restore(): Promise<void> {

@@ -39,6 +39,9 @@ async function known(on: EngineHost, network: string): Promise<Record<string, st
 const knows = (on: EngineHost, network: string, name: string) =>
   until(async () => name in (await known(on, network)));
 
+/** Whether no device of the plugin is left on a host: they go soon after their containers. */
+const clean = (on: EngineHost) => until(async () => (await on.devices()).length === 0);
+
 /** Two hosts in one overlay, each with an engine; a text says why that cannot be. */
 async function engines(t: Test): Promise<EngineHost[] | string> {
   const hosts = new Hosts(t, 2);
@@ -213,7 +216,7 @@ t.test('two engines', { timeout: 150_000 }, async (t) => {
     }
     t.ok(await pings(two, 'bb', 'aa'), 'and has its name');
     await one.docker('rm', '-f', 'aa');
-    t.strictSame(await one.devices(), []);
+    t.ok(await clean(one), 'no device is left');
     t.ok(await until(async () => !('aa' in (await known(two, 'demo')))));
   });
 
@@ -236,7 +239,7 @@ t.test('two engines', { timeout: 150_000 }, async (t) => {
     t.ok(await until(again), 'an engine that was killed starts its containers anew');
     t.ok(await until(() => pings(two, 'bb', 'aa')));
     t.strictSame(Object.keys(await known(two, 'demo')).sort(), ['aa', 'bb'], 'nothing of before is left');
-    t.strictSame(await one.devices(), []);
+    t.ok(await clean(one), 'no device is left');
     await one.docker('start', 'cc');
     t.ok(await until(() => pings(two, 'bb', 'cc')), 'one that is started by hand');
     await one.docker('rm', '-f', 'cc');
@@ -271,6 +274,6 @@ t.test('two engines', { timeout: 150_000 }, async (t) => {
     t.pass('a host that has the network still makes it again');
     await two.docker('network', 'rm', 'demo');
     t.equal(JSON.parse(await one.host.cli('network', 'ls', '--json')).length, 0);
-    for (const each of all) t.strictSame(await each.devices(), []);
+    for (const each of all) t.ok(await clean(each), 'no device is left');
   });
 });
