@@ -99,14 +99,15 @@ export class Gateways {
     const gateway = { vni, namespace, device: GATEWAY_DEVICE };
     if (!existing().includes(namespace)) await run('ip', ['netns', 'add', namespace]);
     prepare(namespace, !internal);
-    await ipBatch(namespace, ['link set dev lo up']);
+    const loopback = () => ipBatch(namespace, ['link set dev lo up']);
     if (internal) {
+      await loopback();
       await removeLink(device);
       return { ...gateway, link: null };
     }
     forwardOnHost(ipv6);
-    await nft(null, hostRules());
-    const link = await chooseLink(device, vni, ipv6);
+    // A container waits for all of this.
+    const [link] = await allOf(chooseLink(device, vni, ipv6), loopback(), nft(null, hostRules()));
     await joinLink(namespace, link, ipv6);
     await nft(namespace, gatewayRules());
     return { ...gateway, link };
@@ -117,6 +118,12 @@ export class Gateways {
     this.#last = result.catch(() => {});
     return result;
   }
+}
+
+/** As Promise.all, but nothing is under way any more where it rejects. */
+async function allOf<T extends unknown[]>(...all: { [K in keyof T]: Promise<T[K]> }): Promise<T> {
+  await Promise.allSettled(all);
+  return Promise.all(all) as Promise<T>;
 }
 
 /** Kernel parameters inside. ARP answers for the addresses of the device that was asked on alone. */
