@@ -5,7 +5,7 @@
  *
  *     npm run build && node examples/overlay-node/dist/bench/docker.js [--rounds 10] [--containers 200] [--json]
  *
- * `--only start,throughput,crowd` measures less.
+ * It also takes `--flow-rounds 3`, `--seconds 5` and `--only start,throughput,crowd`.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
