@@ -80,7 +80,7 @@ export class Host {
     this.#report.typed(this.name, `packetweave ${args.map(quoted).join(' ')}`);
     const { code, text } = await this.ask(...args);
     if (text !== '') this.#report.say(text.trimEnd());
-    if (code !== 0) throw new Error(`packetweave ${args[0]} ended with exit code ${code}`);
+    if (code !== 0) throw new Error(`packetweave ${args[0]} ended with exit code ${code}: ${text.trim()}`);
     return text;
   }
 
