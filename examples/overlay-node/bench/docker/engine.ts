@@ -1,17 +1,15 @@
 /** A host with a Docker engine of its own beside its daemon, with an image of busybox alone. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Host } from '../../demo/host.ts';
+import { holdMounts } from '../../demo/mounts.ts';
 
 const BUSYBOX = '/bin/busybox';
 export const IMAGE = 'box';
 /** Milliseconds that an engine may take to start. */
 const START = 60_000;
-/** Each host has a /run/docker of its own, and what is mounted by its engine is its own. That of `ip netns` is shared. */
-const HOLD = `mount --make-private / && { mount --make-private /run 2>/dev/null || true; } &&
-mkdir -p /run/docker && mount -t tmpfs tmpfs /run/docker && mkdir /run/docker/plugins && echo ready && exec sleep 36000`;
 
 /** Why there can be no engine here; null where there can. */
 export function noEngine(): string | null {
@@ -95,12 +93,8 @@ export class Engine {
   }
 
   async #hold(): Promise<void> {
-    const holder = spawn('unshare', ['-m', '--propagation', 'unchanged', 'sh', '-c', HOLD]);
+    const holder = await holdMounts(36000);
     this.#holder = holder;
-    await new Promise<void>((resolve, reject) => {
-      holder.stdout.once('data', () => resolve());
-      holder.once('exit', () => reject(new Error('a mount namespace cannot be made')));
-    });
     this.host.mounts = `/proc/${holder.pid}/ns/mnt`;
   }
 

@@ -1,10 +1,11 @@
 /** Hosts with a real Docker engine each, beside a real daemon: several engines on one machine, without a registry. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { has } from '../../../../test/gen/skip.ts';
+import { holdMounts } from '../../demo/mounts.ts';
 import { type Host, noScenarios, type Outcome } from '../scenario/hosts.ts';
 
 const BUSYBOX = '/bin/busybox';
@@ -12,9 +13,6 @@ const APPLETS = ['sh', 'sleep', 'ping', 'cat', 'nslookup', 'ip', 'nc', 'wget', '
 
 /** Milliseconds that an engine may take to start. */
 const START = 30_000;
-/** Each host has a /run/docker of its own, and what is mounted by its engine is its own. That of `ip netns` is shared. */
-const HOLD = `mount --make-private / && { mount --make-private /run 2>/dev/null || true; } &&
-mkdir -p /run/docker && mount -t tmpfs tmpfs /run/docker && mkdir /run/docker/plugins && echo ready && exec sleep 3600`;
 
 /** Why there can be no Docker engine here, or null where there can. */
 export function noEngines(): string | null {
@@ -50,12 +48,8 @@ export class EngineHost {
 
   /** Makes the host's mount namespace: before anything runs in it. */
   async begin(): Promise<void> {
-    const holder = spawn('unshare', ['-m', '--propagation', 'unchanged', 'sh', '-c', HOLD]);
+    const holder = await holdMounts(3600);
     this.#holder = holder;
-    await new Promise<void>((resolve, reject) => {
-      holder.stdout.once('data', () => resolve());
-      holder.once('exit', () => reject(new Error('a mount namespace cannot be made')));
-    });
     this.host.mounts = `/proc/${holder.pid}/ns/mnt`;
   }
 
