@@ -7,7 +7,7 @@ import { configure, existing } from '../attach/namespace.ts';
 import { isNamespace } from '../attach/nsfs.ts';
 import type { Control, NetworkView } from '../control/control.ts';
 import type { Endpoint, Network } from '../control/model.ts';
-import type { Dataplane, DataplaneNetwork } from './dataplane.ts';
+import type { Dataplane } from './dataplane.ts';
 import { desiredNetwork, gatewayInterface, gatewayPort, interfaceOf, type Place } from './desired.ts';
 import type { Logger } from './log.ts';
 import { Turns } from './turns.ts';
@@ -51,8 +51,8 @@ export class Plumbing {
   /** What each device was configured to. */
   readonly #configured = new Map<string, string>();
   readonly #published = new Map<string, string>();
-  /** What the dataplane carries. */
-  #carried: readonly DataplaneNetwork[] = [];
+  /** What the dataplane carries, as JSON. */
+  #carried = '[]';
   /** What failed at the last turn, by id of the endpoint or network. */
   #failures = new Map<string, Error>();
   /** What failed at the turn before: the same is not told again. */
@@ -79,11 +79,6 @@ export class Plumbing {
   /** Devices were made anew: they are configured again at the next run. */
   forgetDevices(): void {
     this.#configured.clear();
-  }
-
-  /** What the dataplane carries. */
-  get carried(): readonly DataplaneNetwork[] {
-    return this.#carried;
   }
 
   /** Ends what is under way, and leaves everything as it is. */
@@ -191,9 +186,10 @@ export class Plumbing {
     const networks = [...views.values()].map((view) =>
       desiredNetwork(view, control.node.id, place, learning),
     );
-    if (JSON.stringify(networks) === JSON.stringify(this.#carried)) return;
+    const text = JSON.stringify(networks);
+    if (text === this.#carried) return;
     await dataplane.apply(networks);
-    this.#carried = networks;
+    this.#carried = text;
   }
 
   async #configure(id: string, namespace: string, wanted: Parameters<typeof configure>[1]): Promise<void> {
