@@ -5,6 +5,7 @@
  * The gateway of a network that is not internal is joined to the host by a veth pair. Packets are masqueraded twice:
  * in the gateway, so that the host need not know subnets, of which several networks may have the same, and in the host.
  */
+import { Queue } from '../control/queue.ts';
 import {
   chooseLink,
   forwardOnHost,
@@ -64,8 +65,7 @@ export function listGateways(node: string): number[] {
 /** The gateways of this host, made and removed one after another. */
 export class Gateways {
   readonly #node: string;
-  /** Settled when what was begun last is done. */
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #queue = new Queue();
 
   /** `node`: id of the node whose they are. */
   constructor(node: string) {
@@ -74,12 +74,12 @@ export class Gateways {
 
   /** Makes a gateway, or brings the one that is there to what it should be. */
   make(vni: number, options: GatewayOptions): Promise<Gateway> {
-    return this.#next(() => this.#make(vni, options));
+    return this.#queue.run(() => this.#make(vni, options));
   }
 
   /** Takes a gateway away with all that is in it; nothing happens where there is none. */
   remove(vni: number): Promise<void> {
-    return this.#next(async () => {
+    return this.#queue.run(async () => {
       const name = gatewayNamespace(vni, this.#node);
       await removeLink(linkDevice(vni, this.#node));
       if (!existing().includes(name)) return;
@@ -90,7 +90,7 @@ export class Gateways {
 
   /** Removes our rules from the host. Gateways that are left reach nothing outside any more. */
   close(): Promise<void> {
-    return this.#next(() => nft(null, [`add table ${TABLE}`, `delete table ${TABLE}`]));
+    return this.#queue.run(() => nft(null, [`add table ${TABLE}`, `delete table ${TABLE}`]));
   }
 
   async #make(vni: number, { internal, ipv6 }: GatewayOptions): Promise<Gateway> {
@@ -111,12 +111,6 @@ export class Gateways {
     await joinLink(namespace, link, ipv6);
     await nft(namespace, gatewayRules());
     return { ...gateway, link };
-  }
-
-  #next<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work);
-    this.#last = result.catch(() => {});
-    return result;
   }
 }
 

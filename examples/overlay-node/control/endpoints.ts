@@ -6,6 +6,7 @@ import { ControlError } from './errors.ts';
 import type { Link } from './link.ts';
 import type { Endpoint, EndpointChange, EndpointRequest } from './model.ts';
 import type { Found, Networks } from './networks.ts';
+import { Queues } from './queue.ts';
 import { isId, keyOf, readEndpoint } from './records.ts';
 import { releaseAll, releaseEndpoint } from './release.ts';
 import { changedEndpoint, checkEndpointRequest } from './requests.ts';
@@ -29,7 +30,7 @@ export class Endpoints {
   /** Ids that are being written. */
   readonly #pending = new Set<string>();
   /** One thing at a time in each network: what they would only dispute with each other. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #turns = new Queues();
   /** Ids of what was not readable when this node began: left as it is. */
   readonly #strange = new Set<string>();
   #loaded = false;
@@ -65,7 +66,7 @@ export class Endpoints {
     const { link, node, nodeRevision, random, views } = this.#options;
     const { network } = found;
     const wanted = checkEndpointRequest(request, network);
-    return this.#inTurn(network.id, async () => {
+    return this.#turns.run(network.id, async () => {
       const id = newId();
       this.#pending.add(id);
       try {
@@ -95,7 +96,7 @@ export class Endpoints {
     const { link, views } = this.#options;
     const found = this.#own.get(id);
     if (found === undefined) throw notHere(id);
-    return this.#inTurn(found.network, async () => {
+    return this.#turns.run(found.network, async () => {
       const before = this.#own.get(id);
       if (before === undefined) throw notHere(id);
       const endpoint = changedEndpoint(before, change);
@@ -125,7 +126,7 @@ export class Endpoints {
     this.#own.delete(id);
     views.group(endpoint.network)?.remove(endpoint);
     views.touch(endpoint.network);
-    await this.#inTurn(endpoint.network, async () => {
+    await this.#turns.run(endpoint.network, async () => {
       const last = ![...this.#own.values()].some(({ network }) => network === endpoint.network);
       if (last) views.unhost(endpoint.network);
       await releaseEndpoint(link.store, endpoint);
@@ -208,17 +209,6 @@ export class Endpoints {
     const done = await commit(link.store, conditions, operations, made);
     if (done) log.warn(`${what} was lost by the store, and is put back`);
     else log.error(`${what} was lost by the store, and others have its addresses: start it anew`);
-  }
-
-  #inTurn<T>(network: string, work: () => Promise<T>): Promise<T> {
-    const turn = (this.#turns.get(network) ?? Promise.resolve()).then(work, work);
-    const settled = turn
-      .catch(() => {})
-      .then(() => {
-        if (this.#turns.get(network) === settled) this.#turns.delete(network);
-      });
-    this.#turns.set(network, settled);
-    return turn;
   }
 }
 

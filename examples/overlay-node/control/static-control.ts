@@ -32,6 +32,7 @@ import type {
   Subnet,
 } from './model.ts';
 import { findIn } from './networks.ts';
+import { Queue } from './queue.ts';
 import type { Claim } from './records.ts';
 import { changedEndpoint, checkEndpointRequest, checkNetworkRequest } from './requests.ts';
 import { derive, formatPart, inOrder, nodeIdOf, partOf } from './static-place.ts';
@@ -71,7 +72,7 @@ export class StaticControl implements Control {
   /** What this host chooses from. */
   readonly #part = (subnet: Subnet) => partOf(subnet, this.#rank, this.#peers.length + 1);
   /** One change after the other. */
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #queue = new Queue();
 
   /** Rejects with `INVALID` (an address is none), `CORRUPT` or `VERSION` (what was remembered is not readable). */
   static async open(options: StaticOptions): Promise<StaticControl> {
@@ -111,7 +112,7 @@ export class StaticControl implements Control {
   }
 
   createNetwork(request: NetworkRequest): Promise<Network> {
-    return this.#inTurn(async () => {
+    return this.#queue.run(async () => {
       const network = this.#plan(request);
       await this.#save({ ...this.#saved, networks: [...this.#saved.networks, network] });
       return network;
@@ -119,7 +120,7 @@ export class StaticControl implements Control {
   }
 
   planNetwork(request: NetworkRequest): Promise<Network> {
-    return this.#inTurn(async () => this.#plan(request));
+    return this.#queue.run(async () => this.#plan(request));
   }
 
   #plan(request: NetworkRequest): Network {
@@ -132,7 +133,7 @@ export class StaticControl implements Control {
   }
 
   removeNetwork(nameOrId: string): Promise<Network> {
-    return this.#inTurn(async () => {
+    return this.#queue.run(async () => {
       const network = findIn(this.#saved.networks, nameOrId);
       const names = this.#of(network).map(({ name }) => name);
       if (names.length > 0) {
@@ -152,7 +153,7 @@ export class StaticControl implements Control {
   }
 
   attach(request: EndpointRequest): Promise<Endpoint> {
-    return this.#inTurn(async () => {
+    return this.#queue.run(async () => {
       const network = findIn(this.#saved.networks, request.network);
       const endpoint = this.#choose(network, request);
       const { endpoints, cursors } = this.#saved;
@@ -167,7 +168,7 @@ export class StaticControl implements Control {
   }
 
   update(endpointId: string, change: EndpointChange): Promise<Endpoint> {
-    return this.#inTurn(async () => {
+    return this.#queue.run(async () => {
       const before = this.#saved.endpoints.find(({ id }) => id === endpointId);
       if (before === undefined) throw notHere(endpointId);
       const endpoint = changedEndpoint(before, change);
@@ -178,7 +179,7 @@ export class StaticControl implements Control {
   }
 
   detach(endpointId: string): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#queue.run(async () => {
       const endpoints = this.#saved.endpoints.filter(({ id }) => id !== endpointId);
       if (endpoints.length === this.#saved.endpoints.length) {
         throw notHere(endpointId);
@@ -206,12 +207,12 @@ export class StaticControl implements Control {
 
   /** Forgets the networks and endpoints of this node. */
   async leave(): Promise<void> {
-    await this.#inTurn(() => this.#save(NOTHING));
+    await this.#queue.run(() => this.#save(NOTHING));
     await this.close();
   }
 
   async close(): Promise<void> {
-    await this.#turn.catch(() => {});
+    await this.#queue.idle();
     this.#listeners.close();
   }
 
@@ -267,14 +268,6 @@ export class StaticControl implements Control {
         return own === undefined ? [] : [[network.id, { network, endpoints: own, peers: this.#peers }]];
       }),
     );
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(work, work);
-    this.#turn = turn;
-    // Whoever waits for it hears of it.
-    turn.catch(() => {});
-    return turn;
   }
 }
 

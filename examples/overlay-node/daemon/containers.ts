@@ -20,6 +20,7 @@ import { cidr, overlap } from '../control/cidr.ts';
 import type { Control } from '../control/control.ts';
 import { ControlError } from '../control/errors.ts';
 import { type Endpoint, type Network, OWNER } from '../control/model.ts';
+import { Queues } from '../control/queue.ts';
 import type { Commands } from './commands.ts';
 import type { Place } from './desired.ts';
 import type { Logger } from './log.ts';
@@ -57,7 +58,7 @@ export class Containers {
   /** Names of containers that are being made. */
   readonly #making = new Set<string>();
   /** One thing at a time with each container, by id. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #turns = new Queues();
   #closed = false;
 
   constructor({ records, control, plumbing, commands, isFree, log }: ContainersParts) {
@@ -94,7 +95,7 @@ export class Containers {
     if (this.#closed) throw new ControlError('NOT_JOINED', 'this host is leaving its overlay');
     const record = this.#begin(request);
     try {
-      return await this.#inTurn(record.id, () => this.#run(record, request));
+      return await this.#turns.run(record.id, () => this.#run(record, request));
     } finally {
       this.#making.delete(record.name);
     }
@@ -257,7 +258,7 @@ export class Containers {
 
   async connect(network: string, request: ConnectRequest): Promise<Container> {
     const { id } = this.#records.find(request.container);
-    return this.#inTurn(id, () => this.#connect(id, network, request));
+    return this.#turns.run(id, () => this.#connect(id, network, request));
   }
 
   async #connect(id: string, network: string, request: ConnectRequest): Promise<Container> {
@@ -284,7 +285,7 @@ export class Containers {
 
   async disconnect(network: string, container: string): Promise<Container> {
     const { id } = this.#records.find(container);
-    return this.#inTurn(id, () => this.#disconnect(id, network));
+    return this.#turns.run(id, () => this.#disconnect(id, network));
   }
 
   async #disconnect(id: string, network: string): Promise<Container> {
@@ -312,7 +313,7 @@ export class Containers {
   /** Removes a container; ends its command where that is forced. */
   async remove(nameOrId: string, force: boolean): Promise<void> {
     const { id } = this.#records.find(nameOrId);
-    await this.#inTurn(id, async () => {
+    await this.#turns.run(id, async () => {
       const record = this.#record(id);
       if (record.state === 'running' && record.command.length > 0 && !force) {
         throw new ControlError(
@@ -328,7 +329,7 @@ export class Containers {
   /** Removes all, and makes no more. */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.allSettled(this.#turns.values());
+    await this.#turns.idle();
     for (const { id } of this.#records.all()) {
       await this.remove(id, true).catch((error: Error) => this.#log.error(error.message));
     }
@@ -337,13 +338,13 @@ export class Containers {
   /** A command in the foreground was started by who asked for it. */
   async started(nameOrId: string, pid: number): Promise<void> {
     const { id } = this.#records.find(nameOrId);
-    await this.#inTurn(id, () => this.#commands.adopt(this.#record(id), pid));
+    await this.#turns.run(id, () => this.#commands.adopt(this.#record(id), pid));
   }
 
   /** A command has ended: its addresses are free, and what it said stays until the container is removed. */
   async exited(nameOrId: string, code: number): Promise<void> {
     const { id } = this.#records.find(nameOrId);
-    await this.#inTurn(id, async () => {
+    await this.#turns.run(id, async () => {
       const record = this.#records.get(id);
       if (record === undefined || record.state === 'exited') return;
       await this.#records.note({ ...record, state: 'exited', exitCode: code, pid: null });
@@ -451,19 +452,6 @@ export class Containers {
   async #tryTakeBack(id: string): Promise<void> {
     const name = this.#records.get(id)?.name;
     await this.#takeBack(id).catch((error: Error) => this.#log.error({ container: name }, error.message));
-  }
-
-  #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
-    const turn = (this.#turns.get(id) ?? Promise.resolve()).then(work);
-    const settled = turn.then(
-      () => {},
-      () => {},
-    );
-    this.#turns.set(id, settled);
-    void settled.then(() => {
-      if (this.#turns.get(id) === settled) this.#turns.delete(id);
-    });
-    return turn;
   }
 }
 

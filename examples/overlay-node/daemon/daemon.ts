@@ -17,6 +17,7 @@ import type { Daemon } from '../api/server.ts';
 import type { Control } from '../control/control.ts';
 import { ControlError } from '../control/errors.ts';
 import { type Network, type NetworkRequest, type NodeState, OWNER } from '../control/model.ts';
+import { Queue } from '../control/queue.ts';
 import { StaticControl } from '../control/static-control.ts';
 import { nodeIdOf } from '../control/static-place.ts';
 import { findHost } from './host.ts';
@@ -45,7 +46,7 @@ export class NodeDaemon implements Daemon {
   /** Why this node, though it was in a cluster, is in none. */
   #trouble: ControlError | null = null;
   /** Init, join and leave, one after another. */
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #queue = new Queue();
   /** Called when nothing can be carried any more. */
   onFailure: (error: Error) => void = () => {};
   #tellRunning: (running: Running | null) => void = () => {};
@@ -139,7 +140,7 @@ export class NodeDaemon implements Daemon {
 
   /** Becomes a member, or stays none. */
   #enter(become: () => Promise<Member>): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#queue.run(async () => {
       if (this.#trouble !== null) throw this.#trouble;
       if (this.#running !== null) {
         throw new ControlError(
@@ -161,7 +162,7 @@ export class NodeDaemon implements Daemon {
   }
 
   leave(force: boolean): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#queue.run(async () => {
       if (this.#trouble !== null && force) {
         await removeLeftovers(this.#state, this.#log);
         this.#trouble = null;
@@ -224,7 +225,7 @@ export class NodeDaemon implements Daemon {
     return this.#inCluster().rotateToken();
   }
   async migrate({ to }: MigrateRequest): Promise<void> {
-    await this.#inTurn(() => this.#inCluster().migrate(to));
+    await this.#queue.run(() => this.#inCluster().migrate(to));
   }
 
   async nodes(): Promise<readonly NodeState[]> {
@@ -325,7 +326,7 @@ export class NodeDaemon implements Daemon {
 
   /** Ends this process's part: what it made stays for the next one. */
   async close(): Promise<void> {
-    await this.#turn.catch(() => {});
+    await this.#queue.idle();
     await this.#running?.stop();
     if (this.#member !== null) await this.#member.close();
     else await this.#running?.control.close();
@@ -356,12 +357,6 @@ export class NodeDaemon implements Daemon {
     this.#here();
     if (this.#member !== null) return this.#member;
     throw new ControlError('NOT_JOINED', 'this host has a static overlay (--peer), without a store or token');
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(work, work);
-    this.#turn = turn.catch(() => {});
-    return turn;
   }
 
   #memberParts(): MemberParts {

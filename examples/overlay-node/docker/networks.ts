@@ -10,6 +10,7 @@ import { cidr } from '../control/cidr.ts';
 import type { Control } from '../control/control.ts';
 import { ControlError } from '../control/errors.ts';
 import { type Network, type NetworkRequest, OWNER, type Subnet } from '../control/model.ts';
+import { Queue } from '../control/queue.ts';
 import type { Logger } from '../daemon/log.ts';
 import {
   checkSame,
@@ -52,7 +53,7 @@ export class Networks {
   readonly #options: NetworksOptions;
   readonly #pending: Pools;
   /** Networks are made and removed one after another. */
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #queue = new Queue();
 
   constructor(options: NetworksOptions) {
     this.#options = options;
@@ -122,7 +123,7 @@ export class Networks {
 
   /** Makes the network, or finds it. Throws `CONFLICT` where the one that is there is another than was asked for. */
   create(wanted: WantedNetwork): Promise<NetworkRecord> {
-    return this.#inTurn(() => this.#create(wanted));
+    return this.#queue.run(() => this.#create(wanted));
   }
 
   async #create(wanted: WantedNetwork): Promise<NetworkRecord> {
@@ -156,7 +157,7 @@ export class Networks {
 
   /** Forgets a network, and removes it from the overlay where Docker made it and nobody is on it. */
   remove(id: string): Promise<void> {
-    return this.#inTurn(() => this.#remove(id));
+    return this.#queue.run(() => this.#remove(id));
   }
 
   async #remove(id: string): Promise<void> {
@@ -177,12 +178,6 @@ export class Networks {
     const network = (await this.#find(request.name)) ?? (await make(this.#options.control(), request));
     checkUnchanged(request, network);
     return network;
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(work, work);
-    this.#turn = turn.catch(() => {});
-    return turn;
   }
 
   /** By name alone: the beginning of an id is no name. */
