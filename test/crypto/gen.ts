@@ -8,14 +8,17 @@ import { openssl } from '../../crypto/providers/openssl.ts';
 import type { Random } from '../../lib/core/random.ts';
 import { skip } from '../gen/skip.ts';
 
-/** All that work here; the test is told where `openssl` does not. */
+/** All that work here, `openssl` in both its ways; the test is told where one does not. */
 export function providers(t: Test): AeadProvider[] {
-  try {
-    return [noble, node, openssl()];
-  } catch (error) {
-    skip(t, (error as Error).message);
-    return [noble, node];
+  const found: AeadProvider[] = [noble, node];
+  for (const way of ['evp', 'modes'] as const) {
+    try {
+      found.push({ ...openssl(way), name: `openssl-${way}` });
+    } catch (error) {
+      skip(t, (error as Error).message);
+    }
   }
+  return found;
 }
 
 export function randomBytes(r: Random, length: number): Uint8Array {
