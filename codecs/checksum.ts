@@ -5,7 +5,7 @@
  * words (0..0xffff, big-endian sense) and can be added to with {@link add}; a *checksum* is its complement,
  * as it stands in a header. A datagram that carries a correct checksum sums to 0xffff.
  */
-import { type FastSum, summedMemory } from './checksum-simd.ts';
+import { type FastCopySum, type FastSum, summedMemory } from './checksum-simd.ts';
 
 /** One's complement sum of two sums. */
 export function add(a: number, b: number): number {
@@ -36,6 +36,23 @@ export function sum(v: DataView, at: number, end: number): number {
   return ((s & 0xff) << 8) | (s >>> 8);
 }
 
+/** {@link sum} of the bytes `at..end`, which are copied to `to` of another view on the way. The two must not overlap. */
+export function copySum(v: DataView, at: number, end: number, w: DataView, to: number): number {
+  if (end - at >= LONG && v.buffer === fastMemory && w.buffer === fastMemory) {
+    const s = fastCopySum(v.byteOffset + at, end - at, w.byteOffset + to);
+    return ((s & 0xff) << 8) | (s >>> 8);
+  }
+  copy(v, at, end, w, to);
+  return sum(w, to, to + end - at);
+}
+
+function copy(v: DataView, at: number, end: number, w: DataView, to: number): void {
+  const shift = to - at;
+  let i = at;
+  for (const stop = end - 3; i < stop; i += 4) w.setInt32(i + shift, v.getInt32(i, true), true);
+  for (; i < end; i++) w.setUint8(i + shift, v.getUint8(i));
+}
+
 /** The sum in the machine's byte order. */
 function sumByWords(v: DataView, at: number, end: number): number {
   let total = 0;
@@ -62,6 +79,7 @@ function sumByWords(v: DataView, at: number, end: number): number {
 const LONG = 128;
 let fastMemory: ArrayBufferLike | null = null;
 let fastSum: FastSum = () => 0;
+let fastCopySum: FastCopySum = () => 0;
 
 /**
  * Memory of at least so many bytes for packets, over which {@link sum} is several times as fast where the machine can do
@@ -73,6 +91,7 @@ export function packetMemory(bytes: number): ArrayBuffer {
   if (fast === null) return new ArrayBuffer(bytes);
   fastMemory = fast.memory;
   fastSum = fast.sum;
+  fastCopySum = fast.copySum;
   return fast.memory;
 }
 

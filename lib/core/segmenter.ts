@@ -15,7 +15,7 @@
  * What all segments have in common is summed once, so that a checksum costs the sum of the payload and seven
  * additions. The headers are kept in `#words`: a segment may be written over those of the super-frame.
  */
-import { fold, sum } from '../../codecs/checksum.ts';
+import { copySum, fold, sum } from '../../codecs/checksum.ts';
 import * as ethernet from '../../codecs/ethernet.ts';
 import * as ipv4 from '../../codecs/ipv4.ts';
 import * as ipv6 from '../../codecs/ipv6.ts';
@@ -118,6 +118,13 @@ export class Segmenter {
     const at = this.#first + i * this.#step;
     const bytes = i === this.count - 1 ? this.#last : this.#size;
     this.#write(i, bytes, sum(this.#view, at, at + bytes), v, to);
+  }
+
+  /** Writes segment `i` whole, headers and payload, to `to`, which must lie outside of the super-frame. */
+  copy(i: number, v: DataView, to: number): void {
+    const at = this.#first + i * this.#step;
+    const bytes = i === this.count - 1 ? this.#last : this.#size;
+    this.#write(i, bytes, copySum(this.#view, at, at + bytes, v, to + this.#bytes), v, to);
   }
 
   #begin4(p: Packet, ip: number, end: number): boolean {

@@ -59,12 +59,9 @@ export class TrainSealer {
     for (; this.done < last; this.done++) {
       const start = train.end + esp.HEADER;
       const at = start + udp.SIZE;
-      const from = segmenter.payloadAt(this.done);
-      const length = segmenter.payloadLength(this.done);
-      const end = at + p.hdrLen + length;
+      const end = at + p.hdrLen + segmenter.payloadLength(this.done);
       if (end > bytes.length) return NO_ROOM;
-      segmenter.write(this.done, view, at);
-      train.pool.copy(p, from, from + length, train, at + p.hdrLen);
+      segmenter.copy(this.done, view, at);
       transport.write(view, at, end, p.hash, port, addresses);
       const result = esp.seal(sa, bytes, view, start, end, udp.PROTOCOL);
       if (result !== OK) return result;

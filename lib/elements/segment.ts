@@ -130,12 +130,9 @@ export class Segment extends Element {
     const n = segmenter.count;
     let done = 0;
     for (; done < n; done++) {
-      const bytes = segmenter.payloadLength(done);
-      const q = takeLike(this.context, p, p.hdrLen + bytes);
+      const q = takeLike(this.context, p, p.hdrLen + segmenter.payloadLength(done));
       if (q === null) break;
-      segmenter.write(done, q.view, q.start);
-      const from = segmenter.payloadAt(done);
-      q.pool.copy(p, from, from + bytes, q, q.start + p.hdrLen);
+      segmenter.copy(done, q.view, q.start);
       this.#out.add(q);
     }
     this.#done(p, n, done);
