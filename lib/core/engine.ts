@@ -210,6 +210,7 @@ export class Engine {
       for (let i = 0; i < this.#busyPoll && clock.now < until; i++) {
         if (poll.wait(0)) return true;
         if (this.graph.ready.length > 0) return false;
+        poll.giveWay();
         clock.update();
       }
     }

@@ -13,6 +13,8 @@ export interface Poll {
    * blocking this thread. True where it was interrupted.
    */
   wait(ms: number): boolean;
+  /** Lets other threads that are ready to run have this processor first. */
+  giveWay(): void;
   /** Begins to wait without blocking: the descriptors' `wake` are called on the event loop, once. */
   arm(): void;
   /** Ends what waits, now or the next time. */

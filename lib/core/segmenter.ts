@@ -6,6 +6,7 @@
  *     for (let i = 0; i < segmenter.count; i++) {
  *       segmenter.write(i, v, at);                      // p.hdrLen bytes of headers, to anywhere
  *       ... segmenter.payloadAt(i), segmenter.payloadLength(i) ...   // in p.bytes, where it lies
+ *       segmenter.copy(i, p, q, at);                    // or: the whole segment to another packet
  *     }
  *
  * Each segment has the headers of the whole, but lengths and checksums of its own, the IPv4 identification
@@ -120,11 +121,17 @@ export class Segmenter {
     this.#write(i, bytes, sum(this.#view, at, at + bytes), v, to);
   }
 
-  /** Writes segment `i` whole, headers and payload, to `to`, which must lie outside of the super-frame. */
-  copy(i: number, v: DataView, to: number): void {
+  /** Writes segment `i` of `p` whole, headers and payload, to a place in another packet. */
+  copy(i: number, p: Packet, q: Packet, to: number): void {
     const at = this.#first + i * this.#step;
     const bytes = i === this.count - 1 ? this.#last : this.#size;
-    this.#write(i, bytes, copySum(this.#view, at, at + bytes, v, to + this.#bytes), v, to);
+    const target = to + this.#bytes;
+    let payload = copySum(p.view, at, at + bytes, q.view, target);
+    if (payload < 0) {
+      q.pool.copy(p, at, at + bytes, q, target);
+      payload = sum(p.view, at, at + bytes);
+    }
+    this.#write(i, bytes, payload, q.view, to);
   }
 
   #begin4(p: Packet, ip: number, end: number): boolean {

@@ -61,7 +61,7 @@ export class TrainSealer {
       const at = start + udp.SIZE;
       const end = at + p.hdrLen + segmenter.payloadLength(this.done);
       if (end > bytes.length) return NO_ROOM;
-      segmenter.copy(this.done, view, at);
+      segmenter.copy(this.done, p, train, at);
       transport.write(view, at, end, p.hash, port, addresses);
       const result = esp.seal(sa, bytes, view, start, end, udp.PROTOCOL);
       if (result !== OK) return result;

@@ -132,7 +132,7 @@ export class Segment extends Element {
     for (; done < n; done++) {
       const q = takeLike(this.context, p, p.hdrLen + segmenter.payloadLength(done));
       if (q === null) break;
-      segmenter.copy(done, q.view, q.start);
+      segmenter.copy(done, p, q, q.start);
       this.#out.add(q);
     }
     this.#done(p, n, done);

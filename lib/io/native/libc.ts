@@ -38,6 +38,7 @@ export interface Libc {
     ms: number,
     done: (error: unknown, count: number) => void,
   ): void;
+  schedYield(): number;
   eventfd(value: number, flags: number): number;
   setns(fd: number, type: number): number;
   ifNameToIndex(name: string): number;
@@ -119,6 +120,7 @@ function bind(): Libc {
     epollControl: library.func('epoll_ctl', int, [int, int, int, p]),
     epollWait,
     epollWaitAsync: (fd, events, most, ms, done) => epollWait.async(fd, events, most, ms, done),
+    schedYield: library.func('sched_yield', int, []),
     eventfd: opening(library.func('eventfd', int, ['uint', int])),
     setns: library.func('setns', int, [int, int]),
     ifNameToIndex: library.func('if_nametoindex', 'uint', ['str']),

@@ -85,6 +85,10 @@ export class Poller implements Poll {
     return n > 0 && this.#tell(this.#events, n);
   }
 
+  giveWay(): void {
+    this.#libc.schedYield();
+  }
+
   arm(): void {
     if (this.#armed || this.#epoll < 0) return;
     this.#armed = true;
