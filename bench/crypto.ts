@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { viewOf } from '../codecs/bytes.ts';
 import { type AeadProvider, ALGORITHMS, type Algorithm, TAG } from '../crypto/aead.ts';
-import { chooseProvider, type ProviderName } from '../crypto/choose.ts';
+import { chooseProvider, PROVIDERS, type ProviderName } from '../crypto/choose.ts';
 import * as esp from '../crypto/esp.ts';
 import { OK } from '../crypto/result.ts';
 import { keymatLength, OutboundSa } from '../crypto/sa.ts';
@@ -16,7 +16,6 @@ const SLOTS = 32;
 const START = 192;
 const PEERS = 64;
 const ALGORITHM_NAMES: readonly Algorithm[] = ['aes-128-gcm', 'aes-256-gcm', 'chacha20-poly1305'];
-const PROVIDERS: readonly ProviderName[] = ['openssl', 'node', 'noble'];
 const SIZES = [64, 512, 1400, 9000];
 
 /** Packets of so many bytes in one memory, as a pool has them. */

@@ -5,7 +5,10 @@
 import { type AeadProvider, ALGORITHMS, type Algorithm, TAG } from './aead.ts';
 import { noble } from './providers/noble.ts';
 
-export type ProviderName = 'openssl' | 'node' | 'noble';
+/** Fastest first; bench/crypto.ts measures it. */
+export const PROVIDERS = ['ipsec-mb', 'openssl', 'node', 'noble'] as const;
+
+export type ProviderName = (typeof PROVIDERS)[number];
 
 /** What was chosen, and why nothing faster was. */
 export interface Choice {
@@ -14,20 +17,17 @@ export interface Choice {
   readonly refused: readonly { readonly name: ProviderName; readonly reason: string }[];
 }
 
-/** Fastest first; bench/crypto.ts measures it. */
-const ORDER: readonly ProviderName[] = ['openssl', 'node', 'noble'];
-
 /**
  * Finds the fastest provider that works and seals as another one does. `force` allows only the one named:
  * then an Error is thrown where it does not work. Throws a TypeError for an unknown name.
  */
 export async function chooseProvider(options: { force?: ProviderName } = {}): Promise<Choice> {
   const { force } = options;
-  if (force !== undefined && !ORDER.includes(force)) {
-    throw new TypeError(`"force" expected one of ${ORDER.join(', ')}, got ${String(force)}`);
+  if (force !== undefined && !PROVIDERS.includes(force)) {
+    throw new TypeError(`"force" expected one of ${PROVIDERS.join(', ')}, got ${String(force)}`);
   }
   const refused: { name: ProviderName; reason: string }[] = [];
-  for (const name of force === undefined ? ORDER : [force]) {
+  for (const name of force === undefined ? PROVIDERS : [force]) {
     try {
       const provider = await load(name);
       if (provider !== noble) checkAgainst(provider, await reference(name));
@@ -41,13 +41,19 @@ export async function chooseProvider(options: { force?: ProviderName } = {}): Pr
 
 async function load(name: ProviderName): Promise<AeadProvider> {
   if (name === 'openssl') return (await import('./providers/openssl.ts')).openssl();
+  if (name === 'ipsec-mb') return (await import('./providers/ipsec-mb.ts')).ipsecMb(await nextTo());
   if (name === 'node') return (await import('./providers/node.ts')).node;
   return noble;
 }
 
+/** What helps out a provider that does not have every algorithm. */
+async function nextTo(): Promise<AeadProvider> {
+  return load('openssl').catch(() => load('node'));
+}
+
 /** What a provider is compared with: native code with Node's own use of the same library, that with noble. */
 async function reference(name: ProviderName): Promise<AeadProvider> {
-  return name === 'openssl' ? load('node') : noble;
+  return name === 'node' ? noble : load('node');
 }
 
 /** Throws an Error unless both seal a known packet to the same bytes, and `provider` opens only the right one. */

@@ -12,9 +12,9 @@
  * every range is checked against `bytes` first.
  */
 import { type AeadProvider, checkKey, TAG } from '../aead.ts';
-import { Addresses } from './openssl/addresses.ts';
+import { Addresses } from './native/addresses.ts';
+import { load } from './native/library.ts';
 import { Evp } from './openssl/evp.ts';
-import { library } from './openssl/library.ts';
 import { Modes } from './openssl/modes.ts';
 
 /** How AES-GCM is called. */
@@ -22,10 +22,10 @@ export type OpensslWay = 'evp' | 'modes';
 
 /** Makes the provider; `way` allows only that one. Throws an Error that says in one sentence what is missing. */
 export function openssl(way?: OpensslWay): AeadProvider {
-  const lib = library();
-  const addresses = new Addresses(lib.addressOf);
-  const evp = new Evp(lib, addresses);
-  const modes = way === 'evp' ? null : Modes.of(lib, addresses);
+  const library = load(null);
+  const addresses = new Addresses(library.addressOf);
+  const evp = new Evp(library, addresses);
+  const modes = way === 'evp' ? null : Modes.of(library, addresses);
   if (way === 'modes' && modes === null) {
     throw new Error(
       'there are no functions of OpenSSL below EVP that could be called: that needs OpenSSL 3 on x86-64',

@@ -8,7 +8,7 @@ import type * as mac from '../../codecs/mac.ts';
 import * as protocols from '../../codecs/protocol.ts';
 import { MAX_VNI, PORT } from '../../codecs/vxlan.ts';
 import type { Algorithm } from '../../crypto/aead.ts';
-import type { ProviderName } from '../../crypto/choose.ts';
+import { PROVIDERS, type ProviderName } from '../../crypto/choose.ts';
 import type { LoggedKey } from '../../crypto/epoch.ts';
 import { maxPayload } from '../../crypto/esp.ts';
 import { DATAGRAM, ETHERNET, type Port } from '../io/port.ts';
@@ -331,7 +331,6 @@ function checkEsp(config: EspConfig, address: ip.Ip, mtu: number): WantedEsp {
 
 const MIN_SECRET = 16;
 const ESP_ALGORITHMS: readonly Algorithm[] = ['aes-128-gcm', 'aes-256-gcm', 'chacha20-poly1305'];
-const PROVIDERS: readonly ProviderName[] = ['openssl', 'node', 'noble'];
 
 /** Largest IP packet that a port carries. */
 function underlayMtu(port: Port | null, address: ip.Ip): number {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Test } from 'tap';
 import type { AeadKey, AeadProvider, Algorithm } from '../../crypto/aead.ts';
+import { ipsecMb } from '../../crypto/providers/ipsec-mb.ts';
 import { noble } from '../../crypto/providers/noble.ts';
 import { node } from '../../crypto/providers/node.ts';
 import { openssl } from '../../crypto/providers/openssl.ts';
@@ -11,9 +12,14 @@ import { skip } from '../gen/skip.ts';
 /** All that work here, `openssl` in both its ways; the test is told where one does not. */
 export function providers(t: Test): AeadProvider[] {
   const found: AeadProvider[] = [noble, node];
-  for (const way of ['evp', 'modes'] as const) {
+  const native = [
+    (): AeadProvider => ({ ...openssl('evp'), name: 'openssl-evp' }),
+    (): AeadProvider => ({ ...openssl('modes'), name: 'openssl-modes' }),
+    () => ipsecMb(openssl()),
+  ];
+  for (const make of native) {
     try {
-      found.push({ ...openssl(way), name: `openssl-${way}` });
+      found.push(make());
     } catch (error) {
       skip(t, (error as Error).message);
     }

@@ -3,8 +3,8 @@
  * bytes, end, and the tag.
  */
 import { type AeadKey, type Algorithm, checkRange, MAX_AAD, NONCE } from '../../aead.ts';
-import { type Addresses, boxed } from './addresses.ts';
-import type { Library } from './library.ts';
+import { type Addresses, boxed } from '../native/addresses.ts';
+import type { Library } from '../native/library.ts';
 
 /** The functions that are used; addresses are numbers, 0 for none. */
 interface Functions {

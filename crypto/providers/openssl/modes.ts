@@ -9,8 +9,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { type AeadKey, type Algorithm, checkRange, MAX_AAD, NONCE } from '../../aead.ts';
-import { type Addresses, boxed } from './addresses.ts';
-import type { Library } from './library.ts';
+import { type Addresses, boxed } from '../native/addresses.ts';
+import type { Library } from '../native/library.ts';
 
 /** The functions that are used; addresses are numbers. */
 interface Functions {

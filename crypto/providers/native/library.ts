@@ -1,0 +1,39 @@
+/** Native libraries, by way of `koffi`. */
+import { createRequire } from 'node:module';
+
+/** A function of a library: what it takes and gives is said by whoever asks for it. */
+// biome-ignore lint/suspicious/noExplicitAny: it becomes what it is assigned to
+type Native = any;
+
+export interface Library {
+  /** The function of that name. Throws an Error where there is none. */
+  func(name: string, result: string, parameters: readonly string[]): Native;
+  /** The function at an address. */
+  funcAt(address: number, result: string, parameters: readonly string[]): Native;
+  /** The address at an address. */
+  pointerAt(address: number): number;
+  /** Where memory lies. It must be an ArrayBuffer's or SharedArrayBuffer's, larger than 64 bytes. */
+  addressOf(memory: Uint8Array): number;
+}
+
+/**
+ * Loads a library by its name; null stands for the program that runs this. Throws an Error where it is not there, or
+ * `koffi` is not.
+ */
+export function load(name: string | null): Library {
+  const require = createRequire(import.meta.url);
+  let koffi: typeof import('koffi');
+  try {
+    koffi = require('koffi');
+  } catch (cause) {
+    throw new Error('it needs the package "koffi": npm install koffi', { cause });
+  }
+  const library = koffi.load(name);
+  return {
+    func: (name, result, parameters) => library.func(name, result, [...parameters]),
+    funcAt: (address, result, parameters) =>
+      koffi.decode(BigInt(address), koffi.proto(result, [...parameters])),
+    pointerAt: (address) => Number(koffi.decode(BigInt(address), 'uintptr_t')),
+    addressOf: (memory) => Number(koffi.address(memory)),
+  };
+}
