@@ -9,6 +9,7 @@ export const USAGE = `usage: npm run bench:throughput -- [options]
   --metrics M,...   some of ${METRICS.join(', ')}
   --json [FILE]     the results as JSON into FILE, or instead of the table
   --svg [FILE]      a picture of bars, into bench/results/throughput.svg
+  --busy-poll N     microseconds that the project's own daemons poll busily, 0: for round trips
   --node-args ARGS  arguments for node where it runs the project's own paths, such as --cpu-prof`;
 
 export interface Options {
@@ -20,6 +21,13 @@ export interface Options {
   /** A file, `-` for the standard output, or null. */
   readonly json: string | null;
   readonly svg: string | null;
+  readonly own: OwnOptions;
+}
+
+/** How the project's own daemons are started. */
+export interface OwnOptions {
+  /** In microseconds. */
+  readonly busyPoll: number;
   readonly nodeArgs: readonly string[];
 }
 
@@ -35,6 +43,7 @@ export function parseOptions(argv: readonly string[]): Options {
       metrics: { type: 'string', default: METRICS.join(',') },
       json: { type: 'string' },
       svg: { type: 'string' },
+      'busy-poll': { type: 'string', default: '0' },
       'node-args': { type: 'string', default: '' },
     },
   });
@@ -45,7 +54,10 @@ export function parseOptions(argv: readonly string[]): Options {
     metrics: new Set(names('metrics', values.metrics, METRICS)),
     json: values.json ?? null,
     svg: values.svg ?? null,
-    nodeArgs: values['node-args'].split(' ').filter(Boolean),
+    own: {
+      busyPoll: integer('busy-poll', values['busy-poll'], 0, 1_000_000),
+      nodeArgs: values['node-args'].split(' ').filter(Boolean),
+    },
   };
 }
 

@@ -36,8 +36,8 @@ function fail(what: string, error: unknown): void {
 }
 
 /** The paths that were asked for and that this machine has. */
-function available({ only, nodeArgs }: Options): Path[] {
-  const all = allPaths(nodeArgs);
+function available({ only, own }: Options): Path[] {
+  const all = allPaths(own);
   const known = all.map(({ name }) => name);
   const wanted = only === null ? known : names('only', only.join(','), known);
   return all.filter((path) => {

@@ -40,7 +40,8 @@ export interface RunOptions {
    */
   readonly blocking?: boolean;
   /** Microseconds for which the poll is asked again and again before the thread blocks, 0..1,000,000: a faster wake for a
-   * busy processor. Needs `blocking`. Default 0. */
+   * busy processor, as long as packets come at shorter intervals than that. Other threads go first. Needs `blocking`.
+   * Default 0. */
   readonly busyPoll?: number;
 }
 
@@ -57,6 +58,10 @@ export class Engine {
   #more = false;
   #blocking = false;
   #busyPoll = 0;
+  /** Whether the last packets came so soon that the poll is asked busily for the next. */
+  #lively = false;
+  /** Since when nothing has come; not a number where something came last. */
+  #quiet = Number.NaN;
 
   constructor(context: Context) {
     this.context = context;
@@ -204,18 +209,32 @@ export class Engine {
   #rest(poll: Poll): boolean {
     const { clock } = this.context;
     this.#breaths = BREATHS_PER_TIME;
-    if (this.#busyPoll > 0) {
-      const until = clock.now + this.#busyPoll / 1000;
+    if (Number.isNaN(this.#quiet)) this.#quiet = clock.now;
+    if (this.#lively) {
+      const until = Math.min(this.#quiet + this.#busyPoll / 1000, this.#ticked + TICK);
       // A call takes a microsecond or so: the count bounds it where the clock stands still.
       for (let i = 0; i < this.#busyPoll && clock.now < until; i++) {
         if (poll.wait(0)) return true;
-        if (this.graph.ready.length > 0) return false;
+        if (this.graph.ready.length > 0) return this.#stir();
         poll.giveWay();
         clock.update();
       }
     }
     const interrupted = poll.wait(Math.max(Math.ceil(this.#ticked + TICK - clock.now), 0));
-    return interrupted || this.graph.ready.length === 0;
+    if (this.graph.ready.length === 0) return true;
+    this.#stir();
+    return interrupted;
+  }
+
+  /** Packets came: whether the poll is asked busily for the next depends on how long it took. Always false. */
+  #stir(): boolean {
+    if (this.#busyPoll > 0) {
+      const { clock } = this.context;
+      clock.update();
+      this.#lively = clock.now - this.#quiet < this.#busyPoll / 1000;
+      this.#quiet = Number.NaN;
+    }
+    return false;
   }
 }
 

@@ -76,14 +76,33 @@ t.test('medians and ratios', async (t) => {
 });
 
 t.test('options', async (t) => {
-  t.match(parseOptions([]), { rounds: 3, seconds: 5, only: null, json: null, svg: null, nodeArgs: [] });
-  t.equal(parseOptions([]).metrics.size, Object.keys(UNITS).length);
-  t.match(parseOptions(['--json', '--svg', '--only', 'veth,ovs', '--node-args', '--cpu-prof --x']), {
-    json: '-',
-    svg: 'bench/results/throughput.svg',
-    only: ['veth', 'ovs'],
-    nodeArgs: ['--cpu-prof', '--x'],
+  t.match(parseOptions([]), {
+    rounds: 3,
+    seconds: 5,
+    only: null,
+    json: null,
+    svg: null,
+    own: { busyPoll: 0, nodeArgs: [] },
   });
+  t.equal(parseOptions([]).metrics.size, Object.keys(UNITS).length);
+  t.match(
+    parseOptions([
+      '--json',
+      '--svg',
+      '--only',
+      'veth,ovs',
+      '--busy-poll',
+      '50',
+      '--node-args',
+      '--cpu-prof --x',
+    ]),
+    {
+      json: '-',
+      svg: 'bench/results/throughput.svg',
+      only: ['veth', 'ovs'],
+      own: { busyPoll: 50, nodeArgs: ['--cpu-prof', '--x'] },
+    },
+  );
   t.match(parseOptions(['--json', 'a.json', '--svg', 'b.svg']), { json: 'a.json', svg: 'b.svg' });
   t.throws(() => parseOptions(['--rounds', '0']), /"rounds" expected an integer 1\.\.1000, got 0/);
   t.throws(() => parseOptions(['--metrics', 'tcp2']), /"metrics" expected some of tcp1,.*got tcp2/);

@@ -1,4 +1,6 @@
 /** All paths, in the order in which they are shown. */
+
+import type { OwnOptions } from '../options.ts';
 import { kernelVxlan, kernelVxlanNoOffload } from './kernel-vxlan.ts';
 import { nebula } from './nebula.ts';
 import { ovs } from './ovs.ts';
@@ -10,6 +12,6 @@ import { wireguardGo } from './wireguard-go.ts';
 /** What others are compared with. */
 export const REFERENCE = kernelVxlan.name;
 
-export function allPaths(nodeArgs: readonly string[]): Path[] {
-  return [veth, kernelVxlan, kernelVxlanNoOffload, ...ownPaths(nodeArgs), wireguardGo, nebula, ovs];
+export function allPaths(own: OwnOptions): Path[] {
+  return [veth, kernelVxlan, kernelVxlanNoOffload, ...ownPaths(own), wireguardGo, nebula, ovs];
 }

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { OwnOptions } from '../options.ts';
 import { HOSTS, other, UNDERLAY } from '../stage.ts';
 import type { Path } from './path.ts';
 
@@ -15,12 +16,12 @@ function missing(): string | null {
   return existsSync('/dev/net/tun') ? null : '/dev/net/tun not found: modprobe tun';
 }
 
-function own(name: string, secret: boolean, options: readonly string[], nodeArgs: readonly string[]): Path {
+function own(name: string, secret: boolean, options: readonly string[], how: OwnOptions): Path {
   return {
     name,
     missing,
     async lay(stage) {
-      const more = [...options];
+      const more = [...options, '--busy-poll', `${how.busyPoll}`];
       if (secret) {
         const file = join(stage.folder(), 'secret');
         writeFileSync(file, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
@@ -28,7 +29,17 @@ function own(name: string, secret: boolean, options: readonly string[], nodeArgs
       }
       const daemons = HOSTS.map((host) => {
         const ends = ['--local', UNDERLAY[host], '--remote', UNDERLAY[other(host)]];
-        const argv = [process.execPath, ...nodeArgs, PROGRAM, '--tap', TAP, '--vni', '42', ...ends, ...more];
+        const argv = [
+          process.execPath,
+          ...how.nodeArgs,
+          PROGRAM,
+          '--tap',
+          TAP,
+          '--vni',
+          '42',
+          ...ends,
+          ...more,
+        ];
         return stage.daemon(host, argv);
       });
       for (const daemon of daemons) await daemon.line(/^ready\b/);
@@ -37,11 +48,11 @@ function own(name: string, secret: boolean, options: readonly string[], nodeArgs
   };
 }
 
-/** Plain VXLAN, ESP in UDP and ESP on protocol 50. `nodeArgs` go to node itself. */
-export function ownPaths(nodeArgs: readonly string[]): Path[] {
+/** Plain VXLAN, ESP in UDP and ESP on protocol 50. */
+export function ownPaths(how: OwnOptions): Path[] {
   return [
-    own('plain', false, [], nodeArgs),
-    own('esp-udp', true, [], nodeArgs),
-    own('esp-raw', true, ['--carrier', 'ip'], nodeArgs),
+    own('plain', false, [], how),
+    own('esp-udp', true, [], how),
+    own('esp-raw', true, ['--carrier', 'ip'], how),
   ];
 }

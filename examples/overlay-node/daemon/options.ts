@@ -25,6 +25,8 @@ export interface DaemonOptions {
   readonly logLevel: string;
   /** Largest IP packet that the underlay carries, in bytes; null: that of its interface. */
   readonly mtu: number | null;
+  /** Microseconds for which the dataplane polls busily while packets come at shorter intervals than that; 0: never. */
+  readonly busyPoll: number;
   /** Seconds after which the keys of encrypted networks are replaced; null: 12 hours. */
   readonly keyPeriod: number | null;
   /** Addresses of the other hosts where no store tells them. */
@@ -52,6 +54,7 @@ export const DEFAULTS: DaemonOptions = {
   metrics: null,
   logLevel: 'info',
   mtu: null,
+  busyPoll: 0,
   keyPeriod: null,
   peers: [],
   secretFile: null,
@@ -107,6 +110,7 @@ const RULES: { readonly [K in keyof DaemonOptions]: Rule } = {
   metrics: text('ADDRESS:PORT', isSocket),
   logLevel: text(`one of ${LOG_LEVELS.join(', ')}`, (v) => LOG_LEVELS.includes(v)),
   mtu: integer(576, 65535),
+  busyPoll: integer(0, 1_000_000),
   // Keys are in use for at least as long as they take to be known everywhere.
   keyPeriod: integer(20, 30 * 24 * 3600),
   peers: listOf(text('an address', (v) => isIP(v) !== 0)),

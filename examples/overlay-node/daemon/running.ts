@@ -63,6 +63,7 @@ export class Running {
     const local: DataplaneLocal = { address, dataPort, mtu, esp };
     const dataplane = await WorkerDataplane.start(local, {
       log: libraryLog(log.child({ part: 'dataplane' })),
+      busyPoll: options.busyPoll,
       onPortBack: () => later.running?.devicesAreBack(),
       onError,
     });

@@ -18,8 +18,10 @@ import { parse } from 'packetweave/codecs/mac';
 import type { Dataplane, DataplaneLocal, DataplaneNetwork, LocalPort } from './dataplane.ts';
 import { espConfig, publications } from './desired.ts';
 
-export interface WorkerDataplaneEvents {
+export interface WorkerDataplaneOptions {
   readonly log: Log;
+  /** As of OverlayWorkerOptions. */
+  readonly busyPoll?: number;
   /** A device was made anew after it had been deleted: it has no addresses. */
   readonly onPortBack: () => void;
   /** The thread died: nothing is carried any more. */
@@ -30,10 +32,11 @@ export class WorkerDataplane implements Dataplane {
   readonly #local: DataplaneLocal;
   readonly #worker: OverlayWorker;
 
-  static async start(local: DataplaneLocal, events: WorkerDataplaneEvents): Promise<WorkerDataplane> {
-    const { log, onPortBack, onError } = events;
+  static async start(local: DataplaneLocal, options: WorkerDataplaneOptions): Promise<WorkerDataplane> {
+    const { log, busyPoll = 0, onPortBack, onError } = options;
     const worker = await OverlayWorker.start(description(local, []), {
       log,
+      busyPoll,
       onPortError: (name, error) => log.warn(`${name}: ${error.message}`),
       onPortBack,
       onError,

@@ -141,6 +141,29 @@ else {
     });
   }
 
+  t.test('it asks busily only while packets come at short intervals', async (t) => {
+    const { context, a, b } = await rig(t, { blocking: true, busyPoll: 30_000 });
+    const poll = context.poll as Poller;
+    let asked = 0;
+    poll.giveWay = () => void asked++;
+    const quiet = () => new Promise((resolve) => setTimeout(resolve, 100));
+    await quiet();
+    t.equal(asked, 0, 'not before there are any');
+    a.arrive(1);
+    await until(() => b.stats.txPackets === 1);
+    await quiet();
+    t.equal(asked, 0, 'nor for the first after a long time');
+    for (let i = 2; i <= 4; i++) {
+      a.arrive(1);
+      await until(() => b.stats.txPackets === i);
+    }
+    t.ok(asked > 0, 'several within 30 ms: yes');
+    await quiet();
+    const before = asked;
+    await quiet();
+    t.equal(asked, before, 'not for longer than that');
+  });
+
   t.test('a port that is drained is not asked again', async (t) => {
     const { a, b } = await rig(t, { blocking: true });
     await until(() => a.drained);

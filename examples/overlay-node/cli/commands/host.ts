@@ -46,6 +46,7 @@ function up(program: Command, world: World): void {
     .option('--metrics <address:port>', 'where Prometheus reads (default: nowhere)')
     .option('--log-level <level>', `one of ${LOG_LEVELS.join(', ')} (default ${logLevel})`)
     .option('--mtu <bytes>', "largest IP packet of the underlay (default: its interface's)", number)
+    .option('--busy-poll <microseconds>', 'lower latency for processor time (default 0)', number)
     .option('--key-period <seconds>', 'after which keys are replaced (default: 12 hours)', number)
     .option('--peer <address>', 'another host, where no store tells; can be given again', collect)
     .option('--secret-file <file>', 'encrypts what goes to --peer; the same on all')
