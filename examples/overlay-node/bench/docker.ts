@@ -5,7 +5,8 @@
  *
  *     npm run build && node examples/overlay-node/dist/bench/docker.js [--rounds 10] [--containers 200] [--json]
  *
- * It also takes `--flow-rounds 3`, `--seconds 5` and `--only start,throughput,crowd`.
+ * `--pause 3` waits so many seconds before each start, so that the networks are not ready from the last time. It
+ * also takes `--flow-rounds 3`, `--seconds 5` and `--only start,throughput,crowd`.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -23,6 +24,7 @@ import { containerFlow, measureFlows, nebulaFlow } from './docker/throughput.ts'
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '10' },
+    pause: { type: 'string', default: '0' },
     'flow-rounds': { type: 'string', default: '3' },
     seconds: { type: 'string', default: '5' },
     containers: { type: 'string', default: '200' },
@@ -55,7 +57,12 @@ async function measure(engines: readonly Engine[]): Promise<Figures> {
   if (swarm !== null) figures.missing.swarm = swarm;
   const overlays = ['plain', 'encrypted', ...(swarm === null ? ['swarm'] : [])];
   if (parts.includes('start')) {
-    figures.start = await measureStarts(engines[0], ['none', 'bridge', ...overlays], Number(values.rounds));
+    figures.start = await measureStarts(
+      engines[0],
+      ['none', 'bridge', ...overlays],
+      Number(values.rounds),
+      1000 * Number(values.pause),
+    );
   }
   if (parts.includes('throughput')) await flows(engines, overlays, figures);
   if (parts.includes('crowd')) figures.crowd = await measureCrowd(engines, Number(values.containers));

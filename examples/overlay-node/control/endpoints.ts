@@ -22,6 +22,8 @@ export interface EndpointsOptions {
   readonly views: Views;
   readonly random: Random;
   readonly log: Log;
+  /** As of {@link Timing}. */
+  readonly linger: number;
 }
 
 export class Endpoints {
@@ -120,7 +122,7 @@ export class Endpoints {
 
   /** Rejects with `AWAY` where the store has it still; it is gone from the views, and from the store when that is back. */
   async detach(id: string): Promise<void> {
-    const { link, views } = this.#options;
+    const { link, views, linger } = this.#options;
     const endpoint = this.#own.get(id);
     if (endpoint === undefined) throw notHere(id);
     this.#own.delete(id);
@@ -128,7 +130,7 @@ export class Endpoints {
     views.touch(endpoint.network);
     await this.#turns.run(endpoint.network, async () => {
       const last = ![...this.#own.values()].some(({ network }) => network === endpoint.network);
-      if (last) views.unhost(endpoint.network);
+      if (last) views.unhostAfter(endpoint.network, linger);
       await releaseEndpoint(link.store, endpoint);
     });
   }

@@ -22,10 +22,11 @@ export class Networks {
   readonly #link: Link;
   readonly #now: () => number;
 
-  constructor(link: Link, now: () => number) {
+  /** `onRemove` is told the id of a network that was removed, by whomever. */
+  constructor(link: Link, now: () => number, onRemove: (id: string) => void) {
     this.#link = link;
     this.#now = now;
-    this.feed = new Feed({ prefix: 'networks/', read: readNetwork, onPut() {}, onRemove() {} }, link);
+    this.feed = new Feed({ prefix: 'networks/', read: readNetwork, onPut() {}, onRemove }, link);
   }
 
   /** All of them, as the store has them, or as they were known last where it is away. */

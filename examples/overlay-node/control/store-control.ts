@@ -38,6 +38,9 @@ export interface Timing {
   readonly beat: number;
   /** Before the first attempt to come back to the store, in ms; doubled up to 25 times as much. Default 200. */
   readonly backOff: number;
+  /** How long a node goes on taking part in a network after its last endpoint there has gone, in ms: what comes next finds
+   * everything ready. Default 0. */
+  readonly linger: number;
 }
 
 export interface StoreControlOptions {
@@ -92,7 +95,7 @@ export class StoreControl implements Control {
 
   private constructor(options: StoreControlOptions, cluster: string) {
     const { store, identity, log = silent, now = Date.now } = options;
-    const { ttl = 10, beat = 3000, backOff = 200 } = options.timing ?? {};
+    const { ttl = 10, beat = 3000, backOff = 200, linger = 0 } = options.timing ?? {};
     this.cluster = cluster;
     this.#identity = identity;
     this.#ttl = ttl;
@@ -104,7 +107,7 @@ export class StoreControl implements Control {
     this.#link = link;
     this.#members = new Members({ host: link, self: identity, ttl, onChange: (id) => this.#refresh(id) });
     this.#views = new Views(link, identity.id, this.#members.states);
-    this.#networks = new Networks(link, now);
+    this.#networks = new Networks(link, now, (id) => this.#views.removed(id));
     for (const feed of [this.#members.nodes, this.#members.alive, this.#networks.feed])
       void link.follow(feed);
     const lost = (error: Error) => link.lost(error);
@@ -113,7 +116,7 @@ export class StoreControl implements Control {
     this.#heart = new Heartbeat({ node: identity.id, ttl, beat, lost, seen, removed });
     const nodeRevision = () => this.#members.nodes.revision(identity.id);
     const { id: node } = identity;
-    const parts = { link, node, nodeRevision, random, log };
+    const parts = { link, node, nodeRevision, random, log, linger };
     this.#endpoints = new Endpoints({ ...parts, networks: this.#networks, views: this.#views });
     this.keys = new StoreKeys(link, node);
   }

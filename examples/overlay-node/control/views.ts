@@ -14,6 +14,8 @@ export class Views {
   readonly #groups = new Map<string, { readonly group: Group; readonly feed: Feed<Endpoint> }>();
   readonly #listeners = new Listeners();
   readonly #dirty = new Set<string>();
+  /** Networks that are left when the timer has run out. */
+  readonly #leaving = new Map<string, NodeJS.Timeout>();
   #views: ReadonlyMap<string, NetworkView> = new Map();
 
   constructor(link: Link, self: string, nodes: ReadonlyMap<string, NodeState>) {
@@ -42,6 +44,7 @@ export class Views {
 
   /** Takes part in a network; resolves when its view is as the store has it. */
   async host(network: Network): Promise<void> {
+    this.#stay(network.id);
     if (this.#groups.has(network.id)) return;
     const group = new Group(network, this.#self, this.#nodes);
     const { id } = network;
@@ -69,7 +72,25 @@ export class Views {
     await this.#link.follow(feed);
   }
 
-  unhost(network: string): void {
+  /** Takes no part any more, after so many milliseconds in which the network was not hosted again. */
+  unhostAfter(network: string, ms: number): void {
+    this.#stay(network);
+    if (ms === 0) this.#unhost(network);
+    else this.#leaving.set(network, setTimeout(() => this.#unhost(network), ms).unref());
+  }
+
+  /** The network was removed: nothing of it will be wanted again. */
+  removed(network: string): void {
+    if (this.#leaving.has(network)) this.#unhost(network);
+  }
+
+  #stay(network: string): void {
+    clearTimeout(this.#leaving.get(network));
+    this.#leaving.delete(network);
+  }
+
+  #unhost(network: string): void {
+    this.#stay(network);
     const hosted = this.#groups.get(network);
     if (hosted === undefined) return;
     this.#groups.delete(network);
@@ -93,6 +114,7 @@ export class Views {
   }
 
   close(): void {
+    for (const network of [...this.#leaving.keys()]) this.#stay(network);
     this.#listeners.close();
   }
 }

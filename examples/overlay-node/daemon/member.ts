@@ -25,6 +25,10 @@ const FOLLOW = 15_000;
 /** Milliseconds between looks at who has, and before another attempt to follow. */
 const LOOK = 250;
 
+/** Milliseconds that the gateway of a network stays when the last container there has gone: to make it again takes 30 ms,
+ * for which the next container would wait. */
+const LINGER = 10_000;
+
 export interface MemberParts {
   readonly state: StateFolder;
   /** TCP port that the embedded store is served on. */
@@ -116,6 +120,7 @@ export class Member {
       identity: { ...applicant, id: record.node, joined: record.joined },
       joining: true,
       cluster: record.cluster,
+      timing: { linger: LINGER },
       log: libraryLog(parts.log),
     });
     await writeMembership(parts.state, record);
@@ -130,6 +135,7 @@ export class Member {
         store: opened.store,
         identity: { ...applicant, id: record.node, joined: record.joined },
         cluster: record.cluster,
+        timing: { linger: LINGER },
         log: libraryLog(parts.log),
       });
       return await Member.#made(parts, record, opened, control);

@@ -12,7 +12,7 @@ export const check = (name: string, ok: boolean, found: string, advice: string):
 });
 
 export async function hostChecks(): Promise<Check[]> {
-  return [system(), privilege(), iproute(), nftables(), tun(), await native()];
+  return [system(), privilege(), iproute(), nftables(), tun(), await native(), await cipher()];
 }
 
 function system(): Check {
@@ -79,4 +79,12 @@ async function native(): Promise<Check> {
   } catch (error) {
     return check('native', false, (error as Error).message, 'npm install koffi beside packetweave-node');
   }
+}
+
+/** Never wrong: where the fastest is not there, the next is. */
+async function cipher(): Promise<Check> {
+  const { chooseProvider } = await import('packetweave/crypto/choose');
+  const { provider, refused } = await chooseProvider();
+  const faster = refused.map(({ name, reason }) => `; ${name} would be faster: ${reason}`);
+  return check('cipher', true, `AES-GCM by ${provider.name}${faster[0] ?? ''}`, '');
 }

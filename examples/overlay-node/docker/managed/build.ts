@@ -13,6 +13,8 @@ import { copyPackages } from './packages.ts';
 
 /** What the daemon runs. */
 const PROGRAMS = ['ip', 'nft', 'nsenter', 'unshare', 'ping', 'mount'];
+/** Libraries that the daemon loads by itself, where they are there: for AES-GCM (libipsec-mb1). */
+const LIBRARIES = ['libIPSec_MB.so.1'];
 /** What those read where it is there. */
 const FILES = ['/etc/protocols', '/etc/services', '/etc/nsswitch.conf'];
 const FOLDERS = [
@@ -43,7 +45,7 @@ export function buildPlugin(folder: string): void {
   copyFileSync(process.execPath, join(root, 'usr/bin/node'));
   for (const path of FILES) if (existsSync(path)) copyFileSync(path, join(root, path));
   const addons = copyPackages(PACKAGE, join(root, APP));
-  for (const library of libraries([process.execPath, ...programs, ...addons])) {
+  for (const library of [...libraries([process.execPath, ...programs, ...addons]), ...installed(LIBRARIES)]) {
     mkdirSync(join(root, dirname(library)), { recursive: true });
     copyFileSync(library, join(root, library));
   }
@@ -64,6 +66,15 @@ function libraries(files: readonly string[]): Set<string> {
   const said = execFileSync('ldd', files, { encoding: 'utf8' });
   // "libm.so.6 => /lib/libm.so.6 (0x7f)", or the loader: "/lib64/ld-linux-x86-64.so.2 (0x7f)".
   return new Set([...said.matchAll(/^\t(?:\S+ => )?(\/\S+) \(0x/gm)].map(([, path]) => path));
+}
+
+/** Paths of those libraries that this host has, as ldconfig(8) says. */
+function installed(names: readonly string[]): string[] {
+  const said = execFileSync(find('ldconfig'), ['-p'], { encoding: 'utf8' });
+  // "	libIPSec_MB.so.1 (libc6,x86-64) => /lib/x86_64-linux-gnu/libIPSec_MB.so.1"
+  return [...said.matchAll(/^\t(\S+) \(.*\) => (\/\S+)$/gm)]
+    .filter(([, name]) => names.includes(name!))
+    .map(([, , path]) => path!);
 }
 
 const [, main, folder] = process.argv;

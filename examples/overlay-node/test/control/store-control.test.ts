@@ -51,6 +51,33 @@ t.test('what one node attaches the others see, if they take part', async (t) => 
   t.same((await world.store.list('on/')).entries, []);
 });
 
+t.test('a node can go on taking part for a while', async (t) => {
+  const world = await World.make();
+  t.teardown(() => world.close());
+  const linger = 300;
+  const short = { ttl: 0.5, beat: 100, backOff: 10 };
+  const { control } = await world.node({ timing: { ...short, linger } });
+  const other = await world.node();
+  const { id } = await control.createNetwork({ name: 'web', ...attachable });
+  const one = await control.attach(ask('web'));
+  await control.detach(one.id);
+  t.equal(control.views.get(id)?.endpoints.size, 0, 'there, and empty');
+  const two = await control.attach(ask('web'));
+  await new Promise((resolve) => setTimeout(resolve, 2 * linger));
+  t.same([...control.views.get(id)!.endpoints.keys()], [two.id], 'it stays with what came meanwhile');
+  await control.detach(two.id);
+  await until(() => !control.views.has(id));
+  t.equal(control.views.size, 0, 'or is left when nothing came');
+
+  const patient = await world.node({ timing: { ...short, linger: 3_600_000 } });
+  const three = await patient.control.attach(ask('web'));
+  await patient.control.detach(three.id);
+  t.ok(patient.control.views.has(id));
+  await other.control.removeNetwork('web');
+  await until(() => !patient.control.views.has(id));
+  t.equal(patient.control.views.size, 0, 'one that was removed is left at once');
+});
+
 t.test(
   'of two networks made at the same instant one has the name, and none another VNI or subnet twice',
   async (t) => {

@@ -97,7 +97,7 @@ t.test('the host itself', async (t) => {
   const checks = await hostChecks();
   t.same(
     checks.map(({ name }) => name),
-    ['system', 'privilege', 'iproute2', 'nftables', 'tun', 'native'],
+    ['system', 'privilege', 'iproute2', 'nftables', 'tun', 'native', 'cipher'],
   );
   for (const { ok, advice } of checks) t.equal(advice === null, ok);
 });
