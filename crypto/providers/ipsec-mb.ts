@@ -4,14 +4,16 @@
  * of the time that OpenSSL 3.0 needs.
  *
  * The library gives its functions by a table, IMB_MGR, filled for the processor that it runs on. Functions are only
- * ever added at the table's end, so the places of ours are the same for all of version 1 (intel-ipsec-mb.h).
+ * ever added at the table's end, so the places of ours are the same from version 1.0 to 2.0.2 (intel-ipsec-mb.h).
  * What it says about addresses and memory in openssl.ts is true here too.
  */
 import { type AeadKey, type AeadProvider, checkKey, checkRange, MAX_AAD, NONCE, TAG } from '../aead.ts';
 import { Addresses, boxed } from './native/addresses.ts';
-import { type Library, load } from './native/library.ts';
+import { findLibrary, type Library } from './native/library.ts';
 
-const NAME = 'libIPSec_MB.so.1';
+const LIBRARY = 'libIPSec_MB';
+/** By the major version. */
+const NAMES = [`${LIBRARY}.so.2`, `${LIBRARY}.so.1`];
 
 /** Offsets in IMB_MGR; the functions for keys of 192 and 256 bits follow those for 128. */
 const FEATURES = 8;
@@ -65,12 +67,10 @@ export function ipsecMb(other: AeadProvider): AeadProvider {
 }
 
 function open(): Library {
-  if (process.arch !== 'x64') throw new Error(`${NAME} is for x86-64, this is ${process.arch}`);
-  try {
-    return load(NAME);
-  } catch (cause) {
-    throw new Error(`${NAME} is not installed (Debian: apt-get install libipsec-mb1)`, { cause });
-  }
+  if (process.arch !== 'x64') throw new Error(`${LIBRARY} is for x86-64, this is ${process.arch}`);
+  const library = findLibrary(NAMES);
+  if (library !== null) return library;
+  throw new Error(`${LIBRARY} is not installed (Debian 12: apt-get install libipsec-mb1)`);
 }
 
 /** The functions for keys of 16, 24 and 32 bytes. */
@@ -84,7 +84,7 @@ function tables(library: Library): readonly Gcm[] {
   );
   const free: (manager: number) => void = library.func('free_mb_mgr', 'void', [p]);
   const manager = allocate(0);
-  if (manager === 0) throw new Error(`${NAME} has no memory`);
+  if (manager === 0) throw new Error(`${LIBRARY} has no memory`);
   try {
     initialize(manager, 0);
     check(library, manager);
@@ -100,7 +100,7 @@ function check(library: Library, manager: number): void {
   const failed = (features & SELF_TEST) !== 0 && (features & PASSED) === 0;
   const error = library.pointerAt(manager + ERROR - 4) / 2 ** 32;
   if ((features & NEEDED) === NEEDED && !failed && error < 1) return;
-  throw new Error(failed ? `${NAME} fails its own test` : `${NAME} does not support this processor`);
+  throw new Error(failed ? `${LIBRARY} fails its own test` : `${LIBRARY} does not support this processor`);
 }
 
 function functions(library: Library, manager: number, length: number): Gcm {
@@ -117,7 +117,7 @@ function functions(library: Library, manager: number, length: number): Gcm {
 
 // Where things lie in a key's own memory, from an address that is a multiple of 64. It is an ArrayBuffer, never a small
 // typed array, which V8 may move.
-/** struct gcm_key_data: 1008 bytes in version 1.3, and as much again for what may come. */
+/** struct gcm_key_data: 1008 bytes in version 1.0, 1264 in 2.0.2, and room for what may come. */
 const DATA_AT = 0;
 /** struct gcm_context_data: 88 bytes. */
 const CONTEXT_AT = 2048;

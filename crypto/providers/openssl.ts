@@ -13,7 +13,7 @@
  */
 import { type AeadProvider, checkKey, TAG } from '../aead.ts';
 import { Addresses } from './native/addresses.ts';
-import { load } from './native/library.ts';
+import { ownLibrary } from './native/library.ts';
 import { Evp } from './openssl/evp.ts';
 import { Modes } from './openssl/modes.ts';
 
@@ -22,7 +22,7 @@ export type OpensslWay = 'evp' | 'modes';
 
 /** Makes the provider; `way` allows only that one. Throws an Error that says in one sentence what is missing. */
 export function openssl(way?: OpensslWay): AeadProvider {
-  const library = load(null);
+  const library = ownLibrary();
   const addresses = new Addresses(library.addressOf);
   const evp = new Evp(library, addresses);
   const modes = way === 'evp' ? null : Modes.of(library, addresses);

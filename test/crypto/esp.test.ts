@@ -350,9 +350,9 @@ t.test('no allocation a packet by native code', async (t) => {
         if (esp.open(into, bytes, v, START - esp.HEADER, end) !== OK) lost++;
       }
     };
-    // The least of several rounds: the runtime allocates for itself now and then.
+    // The least of several rounds: the runtime allocates for itself now and then, and compiles later on a busy machine.
     let perPacket = Infinity;
-    for (let round = 0; round < 8; round++) {
+    for (let round = 0; round < 40 && perPacket >= 0.5; round++) {
       collect();
       const before = process.memoryUsage().heapUsed;
       run(10_000);

@@ -47,7 +47,11 @@ const LAYERS: readonly Layer[] = [
   { files: /^codecs\/layout\.ts$/, values: /^(codecs\/|buffer-layout$)/ },
   { files: /^codecs\//, values: /^codecs\// },
   { files: /^crypto\/providers\/node\.ts$/, values: new RegExp(`^(${CRYPTO}|node:)`) },
-  { files: /^crypto\/providers\/openssl\.ts$/, values: new RegExp(`^(${CRYPTO}|node:)`), types: /^koffi$/ },
+  {
+    files: /^crypto\/providers\/(native\/library|openssl\/modes)\.ts$/,
+    values: new RegExp(`^(${CRYPTO}|node:)`),
+    types: /^koffi$/,
+  },
   { files: /^crypto\//, values: new RegExp(`^(${CRYPTO}|@noble/)`) },
   { files: /^lib\/core\//, values: new RegExp(`^(${CORE})`), types: new RegExp(`^${PORT}`) },
   { files: /^lib\/tables\//, values: new RegExp(`^(${TABLES})`) },

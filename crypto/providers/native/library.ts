@@ -16,17 +16,32 @@ export interface Library {
   addressOf(memory: Uint8Array): number;
 }
 
-/**
- * Loads a library by its name; null stands for the program that runs this. Throws an Error where it is not there, or
- * `koffi` is not.
- */
-export function load(name: string | null): Library {
+/** The program that runs this, with the libraries that it is linked with. Throws an Error where `koffi` is missing. */
+export function ownLibrary(): Library {
+  return load(null);
+}
+
+/** The first library of these names that is installed, or null. Throws an Error where `koffi` is missing. */
+export function findLibrary(names: readonly string[]): Library | null {
+  for (const name of names) {
+    try {
+      return load(name);
+    } catch (error) {
+      if (error instanceof NoKoffi) throw error;
+    }
+  }
+  return null;
+}
+
+class NoKoffi extends Error {}
+
+function load(name: string | null): Library {
   const require = createRequire(import.meta.url);
   let koffi: typeof import('koffi');
   try {
     koffi = require('koffi');
   } catch (cause) {
-    throw new Error('it needs the package "koffi": npm install koffi', { cause });
+    throw new NoKoffi('it needs the package "koffi": npm install koffi', { cause });
   }
   const library = koffi.load(name);
   return {

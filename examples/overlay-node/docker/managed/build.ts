@@ -13,8 +13,8 @@ import { copyPackages } from './packages.ts';
 
 /** What the daemon runs. */
 const PROGRAMS = ['ip', 'nft', 'nsenter', 'unshare', 'ping', 'mount'];
-/** Libraries that the daemon loads by itself, where they are there: for AES-GCM (libipsec-mb1). */
-const LIBRARIES = ['libIPSec_MB.so.1'];
+/** Libraries that the daemon loads by itself, where they are there: for AES-GCM. */
+const LIBRARIES = ['libIPSec_MB.so.2', 'libIPSec_MB.so.1'];
 /** What those read where it is there. */
 const FILES = ['/etc/protocols', '/etc/services', '/etc/nsswitch.conf'];
 const FOLDERS = [
