@@ -330,47 +330,6 @@ t.test('bad options', async (t) => {
   bad({ esn: false, sequence: { hi: 1, lo: 0 } }, /"sequence.hi"/);
 });
 
-t.test('no allocation a packet by native code', async (t) => {
-  const native = here.filter(({ name }) => name !== 'noble' && name !== 'node');
-  const collect = await collector();
-  for (const [provider, algorithm] of native.flatMap((one) => ALL.map((name) => [one, name] as const))) {
-    const o = options({ provider, algorithm });
-    const out = new OutboundSa(o);
-    const into = new InboundSa(o);
-    const memory = new Uint8Array(64 * SLOT);
-    const slots = Array.from({ length: 64 }, (_, i) => memory.subarray(i * SLOT, (i + 1) * SLOT));
-    const views = slots.map(viewOf);
-    let lost = 0;
-    const run = (n: number) => {
-      for (let i = 0; i < n; i++) {
-        const bytes = slots[i % 64];
-        const v = views[i % 64];
-        if (esp.seal(out, bytes, v, START, START + 200, UDP) !== OK) lost++;
-        const end = esp.sealedEnd(out, START, START + 200);
-        if (esp.open(into, bytes, v, START - esp.HEADER, end) !== OK) lost++;
-      }
-    };
-    // The least of several rounds: the runtime allocates for itself now and then, and compiles later on a busy machine.
-    let perPacket = Infinity;
-    for (let round = 0; round < 40 && perPacket >= 0.5; round++) {
-      collect();
-      const before = process.memoryUsage().heapUsed;
-      run(10_000);
-      perPacket = Math.min(perPacket, (process.memoryUsage().heapUsed - before) / 20_000);
-    }
-    t.ok(perPacket < 0.5, `${provider.name}, ${algorithm}: ${perPacket.toFixed(3)} bytes of heap a packet`);
-    t.equal(lost, 0);
-  }
-});
-
-/** The garbage collector, without a flag on the command line. */
-async function collector(): Promise<() => void> {
-  const { setFlagsFromString } = await import('node:v8');
-  const { runInNewContext } = await import('node:vm');
-  setFlagsFromString('--expose-gc');
-  return runInNewContext('gc');
-}
-
 t.test('the salt is the last of the key material', async (t) => {
   const o = options();
   const sa = new InboundSa(o);
