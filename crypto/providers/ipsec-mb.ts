@@ -24,9 +24,6 @@ const PREPARE = 448;
 
 /** Features of a processor and library that can do AES-GCM: AES-NI and PCLMULQDQ. */
 const NEEDED = (1 << 1) | (1 << 2);
-/** That there is a self-test, and that it passed. */
-const SELF_TEST = 1 << 20;
-const PASSED = 1 << 21;
 
 /** The functions for keys of one length; addresses are numbers. */
 interface Gcm {
@@ -94,13 +91,12 @@ function tables(library: Library): readonly Gcm[] {
   }
 }
 
-/** Throws an Error where the library cannot be used on this processor. */
+/** Throws an Error where the library cannot be used on this processor, or failed its own test as it began. */
 function check(library: Library, manager: number): void {
-  const features = library.pointerAt(manager + FEATURES);
-  const failed = (features & SELF_TEST) !== 0 && (features & PASSED) === 0;
-  const error = library.pointerAt(manager + ERROR - 4) / 2 ** 32;
-  if ((features & NEEDED) === NEEDED && !failed && error < 1) return;
-  throw new Error(failed ? `${LIBRARY} fails its own test` : `${LIBRARY} does not support this processor`);
+  const error = library.intAt(manager + ERROR);
+  if (error !== 0) throw new Error(`${LIBRARY} cannot begin: its error ${error}`);
+  if ((library.intAt(manager + FEATURES) & NEEDED) === NEEDED) return;
+  throw new Error(`${LIBRARY} does not support this processor`);
 }
 
 function functions(library: Library, manager: number, length: number): Gcm {

@@ -12,6 +12,8 @@ export interface Library {
   funcAt(address: number, result: string, parameters: readonly string[]): Native;
   /** The address at an address. */
   pointerAt(address: number): number;
+  /** The int at an address. */
+  intAt(address: number): number;
   /** Where memory lies. It must be an ArrayBuffer's or SharedArrayBuffer's, larger than 64 bytes. */
   addressOf(memory: Uint8Array): number;
 }
@@ -49,6 +51,7 @@ function load(name: string | null): Library {
     funcAt: (address, result, parameters) =>
       koffi.decode(BigInt(address), koffi.proto(result, [...parameters])),
     pointerAt: (address) => Number(koffi.decode(BigInt(address), 'uintptr_t')),
+    intAt: (address) => koffi.decode(BigInt(address), 'int'),
     addressOf: (memory) => Number(koffi.address(memory)),
   };
 }
