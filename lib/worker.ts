@@ -39,7 +39,8 @@ export type { PortKind, PortSpec } from './worker/ports.ts';
 
 /** How the thread of an overlay is made. */
 export interface OverlayWorkerOptions extends Pick<OverlayParts, 'macs' | 'neighbors' | 'ageing'> {
-  /** Microseconds for which descriptors are asked again and again before the thread blocks, 0..1,000,000. Default 0. */
+  /** Microseconds for which descriptors are asked again and again before the thread blocks, as long as packets come at
+   * shorter intervals, 0..1,000,000. Default 0. */
   readonly busyPoll?: number;
   /** Packets that can be under way at once. Default 4096. */
   readonly packets?: number;
