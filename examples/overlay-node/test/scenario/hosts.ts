@@ -288,7 +288,10 @@ export function httpServer(port: number, text: string): string[] {
   return [process.execPath, '-e', script];
 }
 
-/** Waits until something is so; false where it is not within ten seconds. */
+/** Milliseconds in which what a host keeps ready for a network is gone after its last endpoint. */
+export const LEFT = 30_000;
+
+/** Waits until something is so; false where it is not within `ms`. */
 export async function until(condition: () => boolean | Promise<boolean>, ms = 10_000): Promise<boolean> {
   const end = Date.now() + ms;
   while (Date.now() < end) {

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
-import { type Host, Hosts, httpServer, noScenarios, until } from './hosts.ts';
+import { type Host, Hosts, httpServer, LEFT, noScenarios, until } from './hosts.ts';
 
 const PAYLOAD = 'nobody on the way may read this';
 
@@ -107,7 +107,7 @@ t.test('from nothing to two containers that talk', { timeout: 90_000 }, async (t
   t.test('what is left when all is removed', async (t) => {
     await one.cli('rm', '--force', 'web');
     await one.cli('network', 'rm', 'demo');
-    t.ok(await until(() => hosts.namespaces().length === 0), `${hosts.namespaces()}`);
+    t.ok(await until(() => hosts.namespaces().length === 0, LEFT), `${hosts.namespaces()}`);
     await two.cli('leave');
     t.equal(JSON.parse(await one.cli('node', 'ls', '--json')).length, 1);
     await one.cli('leave');
