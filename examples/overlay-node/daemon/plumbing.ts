@@ -88,6 +88,16 @@ export class Plumbing {
     await this.#turns.idle();
   }
 
+  /** Takes away what is only kept ready: networks without an endpoint here. The devices are gone already. */
+  async leaveIdle(): Promise<void> {
+    const { control } = this.#parts;
+    const here = ({ node }: Endpoint) => node === control.node.id;
+    for (const network of [...this.#open.values()]) {
+      const endpoints = [...(control.views.get(network.id)?.endpoints.values() ?? [])];
+      if (!endpoints.some(here)) await this.#attempt(network.id, () => this.#close(network));
+    }
+  }
+
   /** Takes away all that was opened, but for devices. */
   async clear(): Promise<void> {
     await this.stop();

@@ -165,6 +165,7 @@ export class Running {
     await this.#ports.stop();
     this.names.stop();
     await this.dataplane.stop();
+    await this.plumbing.leaveIdle();
   }
 
   /** Leaves nothing on this host. The containers are gone already. */
