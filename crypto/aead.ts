@@ -77,6 +77,11 @@ export function specOf(algorithm: Algorithm): AlgorithmSpec {
   throw new TypeError(`"algorithm" expected one of ${names}, got ${String(algorithm)}`);
 }
 
+/** Whether it is one of AES-GCM's. */
+export function isGcm(algorithm: Algorithm): boolean {
+  return algorithm.endsWith('-gcm');
+}
+
 /** Refuses what no provider can make a key of: see {@link AeadProvider.key}. */
 export function checkKey(algorithm: Algorithm, key: Uint8Array, tagLength: number): void {
   const { keyLength } = specOf(algorithm);

@@ -46,9 +46,13 @@ async function load(name: ProviderName): Promise<AeadProvider> {
   return noble;
 }
 
-/** What helps out a provider that does not have every algorithm. */
+/** What helps out `ipsec-mb` with ChaCha20-Poly1305, for which OpenSSL has one way alone: none needs to be tried. */
 async function nextTo(): Promise<AeadProvider> {
-  return load('openssl').catch(() => load('node'));
+  try {
+    return (await import('./providers/openssl.ts')).openssl('evp');
+  } catch {
+    return load('node');
+  }
 }
 
 /** What a provider is compared with: native code with Node's own use of the same library, that with noble. */

@@ -7,7 +7,16 @@
  * ever added at the table's end, so the places of ours are the same from version 1.0 to 2.0.2 (intel-ipsec-mb.h).
  * What it says about addresses and memory in openssl.ts is true here too.
  */
-import { type AeadKey, type AeadProvider, checkKey, checkRange, MAX_AAD, NONCE, TAG } from '../aead.ts';
+import {
+  type AeadKey,
+  type AeadProvider,
+  checkKey,
+  checkRange,
+  isGcm,
+  MAX_AAD,
+  NONCE,
+  TAG,
+} from '../aead.ts';
 import { Addresses, boxed } from './native/addresses.ts';
 import { findLibrary, type Library } from './native/library.ts';
 
@@ -57,7 +66,7 @@ export function ipsecMb(other: AeadProvider): AeadProvider {
     name: 'ipsec-mb',
     key(algorithm, key, tagLength = TAG) {
       checkKey(algorithm, key, tagLength);
-      if (!algorithm.endsWith('-gcm')) return other.key(algorithm, key, tagLength);
+      if (!isGcm(algorithm)) return other.key(algorithm, key, tagLength);
       return new GcmKey(lengths[key.length / 8 - 2], addresses, key, tagLength);
     },
   };

@@ -11,7 +11,7 @@
  * key's own, and packets lie in the pool's, which its packets hold. What lies outside must never be reached:
  * every range is checked against `bytes` first.
  */
-import { type AeadProvider, checkKey, TAG } from '../aead.ts';
+import { type AeadProvider, checkKey, isGcm, TAG } from '../aead.ts';
 import { Addresses } from './native/addresses.ts';
 import { ownLibrary } from './native/library.ts';
 import { Evp } from './openssl/evp.ts';
@@ -36,7 +36,7 @@ export function openssl(way?: OpensslWay): AeadProvider {
     name: 'openssl',
     key(algorithm, key, tagLength = TAG) {
       checkKey(algorithm, key, tagLength);
-      if (direct !== null && Modes.takes(algorithm)) return direct.key(key, tagLength);
+      if (direct !== null && isGcm(algorithm)) return direct.key(key, tagLength);
       return evp.key(algorithm, key, tagLength);
     },
   };

@@ -8,7 +8,7 @@
  * is this way for OpenSSL 3 on x86-64 under Linux, which tells what the processor has; everywhere else there is EVP.
  */
 import { readFileSync } from 'node:fs';
-import { type AeadKey, type Algorithm, checkRange, MAX_AAD, NONCE } from '../../aead.ts';
+import { type AeadKey, checkRange, MAX_AAD, NONCE } from '../../aead.ts';
 import { type Addresses, boxed } from '../native/addresses.ts';
 import type { Library } from '../native/library.ts';
 
@@ -21,8 +21,8 @@ interface Functions {
   setIv(context: number, iv: number, length: number): void;
   /** These three: 0 where it worked. */
   aad(context: number, aad: number, length: number): number;
-  encrypt(context: number, from: number, to: number, length: number, stream: number): number;
-  decrypt(context: number, from: number, to: number, length: number, stream: number): number;
+  readonly encrypt: Crypt;
+  readonly decrypt: Crypt;
   tag(context: number, to: number, length: number): void;
   /** 0 where the tag is right. */
   finish(context: number, tag: number, length: number): number;
@@ -30,6 +30,8 @@ interface Functions {
   readonly block: number;
   readonly stream: number;
 }
+
+type Crypt = (context: number, from: number, to: number, length: number, stream: number) => number;
 
 export class Modes {
   readonly #functions: Functions;
@@ -72,10 +74,6 @@ export class Modes {
   /** For AES-GCM. Throws an Error where there is no memory for it. */
   key(key: Uint8Array, tagLength: number): AeadKey {
     return new ModesKey(this.#functions, this.#addresses, key, tagLength);
-  }
-
-  static takes(algorithm: Algorithm): boolean {
-    return algorithm.endsWith('-gcm');
   }
 }
 
@@ -134,14 +132,9 @@ class ModesKey implements AeadKey {
 
   seal(bytes: Uint8Array, at: number, end: number, aadLength: number): boolean {
     checkRange(bytes, at, end, this.tagLength, aadLength);
-    if (!this.#begin(aadLength)) return false;
+    if (!this.#run(this.#gcm.encrypt, bytes, at, end, aadLength)) return false;
     const known = this.#at;
-    const gcm = this.#gcm;
-    if (end > at) {
-      const data = this.#addresses.of(bytes, at);
-      if (gcm.encrypt(known[CONTEXT], data, data, end - at, known[STREAM]) !== 0) return false;
-    }
-    gcm.tag(known[CONTEXT], known[THE_TAG], this.tagLength);
+    this.#gcm.tag(known[CONTEXT], known[THE_TAG], this.tagLength);
     const own = this.#own;
     for (let i = 0; i < this.tagLength; i++) bytes[end + i] = own[TAG_AT + i];
     return true;
@@ -149,16 +142,11 @@ class ModesKey implements AeadKey {
 
   open(bytes: Uint8Array, at: number, end: number, aadLength: number): boolean {
     checkRange(bytes, at, end, this.tagLength, aadLength);
-    if (!this.#begin(aadLength)) return false;
+    if (!this.#run(this.#gcm.decrypt, bytes, at, end, aadLength)) return false;
     const known = this.#at;
-    const gcm = this.#gcm;
-    if (end > at) {
-      const data = this.#addresses.of(bytes, at);
-      if (gcm.decrypt(known[CONTEXT], data, data, end - at, known[STREAM]) !== 0) return false;
-    }
     const own = this.#own;
     for (let i = 0; i < this.tagLength; i++) own[TAG_AT + i] = bytes[end + i];
-    return gcm.finish(known[CONTEXT], known[THE_TAG], this.tagLength) === 0;
+    return this.#gcm.finish(known[CONTEXT], known[THE_TAG], this.tagLength) === 0;
   }
 
   close(): void {
@@ -168,10 +156,15 @@ class ModesKey implements AeadKey {
     this.#own.fill(0);
   }
 
-  #begin(aadLength: number): boolean {
+  /** IV, additional data, bytes. */
+  #run(crypt: Crypt, bytes: Uint8Array, at: number, end: number, aadLength: number): boolean {
     if (this.#closed) return false;
     const known = this.#at;
-    this.#gcm.setIv(known[CONTEXT], known[THE_NONCE], NONCE);
-    return aadLength === 0 || this.#gcm.aad(known[CONTEXT], known[THE_AAD], aadLength) === 0;
+    const context = known[CONTEXT];
+    this.#gcm.setIv(context, known[THE_NONCE], NONCE);
+    if (aadLength > 0 && this.#gcm.aad(context, known[THE_AAD], aadLength) !== 0) return false;
+    if (end === at) return true;
+    const data = this.#addresses.of(bytes, at);
+    return crypt(context, data, data, end - at, known[STREAM]) === 0;
   }
 }
