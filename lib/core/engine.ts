@@ -215,7 +215,10 @@ export class Engine {
       // A call takes a microsecond or so: the count bounds it where the clock stands still.
       for (let i = 0; i < this.#busyPoll && clock.now < until; i++) {
         if (poll.wait(0)) return true;
-        if (this.graph.ready.length > 0) return this.#stir();
+        if (this.graph.ready.length > 0) {
+          this.#stir();
+          return false;
+        }
         poll.giveWay();
         clock.update();
       }
@@ -226,15 +229,13 @@ export class Engine {
     return interrupted;
   }
 
-  /** Packets came: whether the poll is asked busily for the next depends on how long it took. Always false. */
-  #stir(): boolean {
-    if (this.#busyPoll > 0) {
-      const { clock } = this.context;
-      clock.update();
-      this.#lively = clock.now - this.#quiet < this.#busyPoll / 1000;
-      this.#quiet = Number.NaN;
-    }
-    return false;
+  /** Packets came: whether the poll is asked busily for the next depends on how long it took. */
+  #stir(): void {
+    if (this.#busyPoll === 0) return;
+    const { clock } = this.context;
+    clock.update();
+    this.#lively = clock.now - this.#quiet < this.#busyPoll / 1000;
+    this.#quiet = Number.NaN;
   }
 }
 
