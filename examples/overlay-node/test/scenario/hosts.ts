@@ -273,12 +273,15 @@ export class Pings {
     return until(() => this.answers >= before + count, 20_000);
   }
 
-  /** How many of all were lost. */
+  /** How many were lost: those without an answer of which a later one has one. The last may be on its way. */
   async stop(): Promise<number> {
+    if (!(await this.more(5))) throw new Error('no ping is answered any more');
     this.#child.kill('SIGINT');
     await this.#ended;
-    const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(this.#text) ?? [];
-    return Number(sent) - Number(received);
+    const answered = new Set(
+      [...this.#text.matchAll(/bytes from .* icmp_seq=(\d+) /g)].map(([, n]) => Number(n)),
+    );
+    return Math.max(...answered) - answered.size;
   }
 }
 
