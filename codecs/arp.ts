@@ -148,9 +148,10 @@ export function write(
  * are swapped (RFC 826, "Packet Reception"). A probe is answered like any request (RFC 5227 section 2.5).
  */
 export function toReply(v: DataView, at: number, hi: number, lo: number): void {
-  const asked = tpa(v, at);
-  setTha(v, at, shaHi(v, at), shaLo(v, at));
-  setTpa(v, at, spa(v, at));
+  // As signed numbers, which no call puts on the heap.
+  const asked = tpa(v, at) | 0;
+  setTha(v, at, shaHi(v, at), shaLo(v, at) | 0);
+  setTpa(v, at, spa(v, at) | 0);
   setSha(v, at, hi, lo);
   setSpa(v, at, asked);
   setOp(v, at, REPLY);

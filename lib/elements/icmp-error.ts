@@ -41,7 +41,8 @@ export function mayAnswer(p: Packet, ip: number): boolean {
 
 function mayAnswer4(v: DataView, ip: number, end: number): boolean {
   if (ipv4.check(v, ip, end) !== OK || !ipv4.verifyChecksum(v, ip)) return false;
-  if (!isHost4(ipv4.src(v, ip)) || !isHost4(ipv4.dst(v, ip)) || ipv4.isLaterFragment(v, ip)) return false;
+  if (!isHost4(ipv4.src(v, ip) | 0) || !isHost4(ipv4.dst(v, ip) | 0) || ipv4.isLaterFragment(v, ip))
+    return false;
   if (ipv4.protocol(v, ip) !== icmp.PROTOCOL) return true;
   const at = ip + ipv4.headerLength(v, ip);
   return icmp.check(v, at, ip + ipv4.totalLength(v, ip)) === OK && !icmp.isError(icmp.type(v, at));

@@ -86,7 +86,7 @@ export class Meter extends Element {
 
   #floods(p: Packet): boolean {
     const hi = ethernet.dstHi(p.view, p.start);
-    return isGroup(hi) || this.#fdb.lookup(this.#domain, hi, ethernet.dstLo(p.view, p.start)) === NONE;
+    return isGroup(hi) || this.#fdb.lookup(this.#domain, hi, ethernet.dstLo(p.view, p.start) | 0) === NONE;
   }
 
   #spend(index: number, p: Packet): boolean {

@@ -16,9 +16,8 @@ import { Meter } from '../../lib/elements/meter.ts';
 import { Queue } from '../../lib/elements/queue.ts';
 import { Tee } from '../../lib/elements/tee.ts';
 import { Fdb } from '../../lib/tables/fdb.ts';
-import { bytesPerPacket } from '../gen/heap.ts';
+import { bytesPerPacket, MOST } from '../gen/heap.ts';
 
-const MOST = 0.5;
 const PORTS = 64;
 const STATIONS = 1024;
 const HI = 0x02ff;

@@ -12,10 +12,9 @@ import { Segmenter } from '../../lib/core/segmenter.ts';
 import { Coalesce } from '../../lib/elements/coalesce.ts';
 import { Segment } from '../../lib/elements/segment.ts';
 import { CHECKSUM, DATAGRAM, TSO4, TSO6, USO } from '../../lib/io/port.ts';
-import { bytesPerPacket } from '../gen/heap.ts';
+import { bytesPerPacket, MOST } from '../gen/heap.ts';
 import { flowOf, putSuper, putTrain, randomBytes, segmentsOf, type Wish } from '../gen/super-frames.ts';
 
-const MOST = 0.5;
 const SEGMENTS = 40;
 const ALL = CHECKSUM | TSO4 | TSO6 | USO;
 

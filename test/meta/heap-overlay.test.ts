@@ -15,11 +15,10 @@ import { MemoryUnderlay, memoryPair } from '../../lib/io/memory.ts';
 import { DATAGRAM, type Medium, type Port } from '../../lib/io/port.ts';
 import { Overlay } from '../../lib/overlay.ts';
 import { testHost } from '../gen/context.ts';
-import { bytesPerPacket } from '../gen/heap.ts';
+import { bytesPerPacket, MOST } from '../gen/heap.ts';
 import { identity } from '../gen/world.ts';
 import { FAMILIES, type Family, MEDIA, NAMES, udpFrame, vtep } from '../lib/elements/tunnel.ts';
 
-const MOST = 0.5;
 const pool = new Pool({ count: 512 });
 const clock = new VirtualClock();
 const batch = new Batch();

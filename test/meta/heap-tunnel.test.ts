@@ -16,11 +16,10 @@ import { VxlanDecap } from '../../lib/elements/vxlan-decap.ts';
 import { VxlanEncap } from '../../lib/elements/vxlan-encap.ts';
 import { DATAGRAM, IP } from '../../lib/io/port.ts';
 import { NeighborTable } from '../../lib/tables/neighbor.ts';
-import { bytesPerPacket } from '../gen/heap.ts';
+import { bytesPerPacket, MOST } from '../gen/heap.ts';
 import { arpFrame, nsFrame } from '../lib/elements/questions.ts';
 import { FAMILIES, type Family, MEDIA, NAMES, udpFrame, vtep, vtepsOf } from '../lib/elements/tunnel.ts';
 
-const MOST = 0.5;
 /** A word beyond 31 bits is an object where it is not kept in a register. */
 const OWNER = mac.parse('fe:00:fe:00:00:02');
 const ASKER = 'fe:00:fe:00:00:01';
