@@ -158,7 +158,8 @@ class Run {
   /** Checks that a frame passes from host 1 to host 2, once what was learned has aged. */
   checkAlive(): void {
     this.#clock.advance(600_000);
-    this.#pass(200);
+    // A keepalive is looked for in a 64th of the peers a tick.
+    this.#pass(1000);
     const [from, to] = [station(1).mac, station(2).mac];
     const bytes = new Uint8Array(60);
     ethernet.write(new DataView(bytes.buffer), 0, to.hi, to.lo, from.hi, from.lo, 0x88b5);

@@ -56,9 +56,12 @@ export class FarSocket {
 /** One turn of the event loop. */
 export const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** Turns of the event loop until something is so; what is not after many, the assertions tell. */
+/** Milliseconds until something that should happen counts as missing. */
+export const PATIENCE = 10_000;
+
+/** Turns of the event loop until something is so; what is not in the end, the assertions tell. */
 export async function until(done: () => boolean): Promise<void> {
-  for (let i = 0; i < 20_000 && !done(); i++) await turn();
+  for (const end = performance.now() + PATIENCE; performance.now() < end && !done(); ) await turn();
 }
 
 /** Whether this machine has the address ::1. */

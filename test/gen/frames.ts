@@ -66,7 +66,7 @@ export class FrameMaker {
   }
 
   /** A port behind which nothing else is looked for. */
-  #port = () => this.#pick([1, 22, 1024, 65535, 20000 + this.r.below(20000)]);
+  #port = () => this.#pick([1, 22, 1024, 65535, 20000 + this.r.below(10000)]);
 
   #ethernet(): Uint8Array {
     const { r } = this;

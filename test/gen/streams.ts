@@ -90,6 +90,9 @@ export async function stream(namespaces: Namespaces, address: string, random: Ra
   return bytes === BYTES && sent.digest('hex') === got.digest('hex');
 }
 
+/** Bytes of a super-frame that can be torn apart: there has to be room for the gaps. */
+export const MOST_SPREAD = 32_768;
+
 /** A super-frame with its payload torn apart, as it is where segments arrived in pieces. */
 export function spread(p: Packet, jumbo: { take(): Packet | null }): Packet {
   const [gap, size] = [40, p.gsoSize];

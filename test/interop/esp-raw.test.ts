@@ -92,8 +92,10 @@ async function pings(t: Test, family: 4 | 6): Promise<void> {
   const mtu = a.overlay.mtu(VNI);
   let answered = 0;
   for (const size of [0, 56, 1000, mtu - 48]) {
-    for (const to of [b4, b6]) if ((await a.endpoint.ping(to, { size })) !== null) answered++;
-    for (const to of [a4, a6]) if ((await b.endpoint.ping(to, { size })) !== null) answered++;
+    for (const to of [b4, b6])
+      if ((await a.endpoint.ping(to, { size, timeout: 10_000 })) !== null) answered++;
+    for (const to of [a4, a6])
+      if ((await b.endpoint.ping(to, { size, timeout: 10_000 })) !== null) answered++;
   }
   t.equal(answered, 16, 'both ways, IPv4 and IPv6, small and as large as the MTU');
 

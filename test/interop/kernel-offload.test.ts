@@ -62,7 +62,12 @@ function settle(namespaces: Namespaces, name: string, device: string, n: 0 | 1):
 /** Our side; its ports are opened in their namespaces. */
 async function overlay(t: Test, namespaces: Namespaces, { family, mtu, inside }: Case): Promise<Overlay> {
   const [address, them] = UNDERLAY[family];
-  const underlay = new UdpNativePort({ address, mtu: mtu - (family === 4 ? 28 : 48) });
+  const underlay = new UdpNativePort({
+    address,
+    mtu: mtu - (family === 4 ? 28 : 48),
+    // As much as TCP may have on its way: the kernel throws away what finds no room.
+    receiveBuffer: 64 << 20,
+  });
   const room = mtu - (family === 4 ? 50 : 70);
   const tap = new TapPort({ name: 'tap0', namespace: namespaces.real('us'), mtu: inside ?? room });
   const network = { vni: VNI, remotes: [them], ports: [{ port: tap }], ...(inside && { mtu: inside }) };

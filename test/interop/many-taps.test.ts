@@ -93,7 +93,7 @@ class Stations {
 const reason = noNamespaces() ?? (existsSync('/dev/net/tun') ? null : 'there is no /dev/net/tun');
 if (reason !== null) skip(t, reason);
 else {
-  t.test(`${COUNT} TAP devices in one network`, { timeout: 240_000 }, async (t) => {
+  t.test(`${COUNT} TAP devices in one network`, { timeout: 580_000 }, async (t) => {
     const namespaces = new Namespaces(t);
     for (let i = 0; i < NAMESPACES; i++) namespaces.addQuiet(`n${i}`);
     const namespace = (i: number) => namespaces.real(`n${i % NAMESPACES}`);

@@ -55,7 +55,7 @@ const handlers: Requests = {
   async ping(from, to, size) {
     const endpoint = [...endpoints.values()].find(({ name }) => name === from);
     if (endpoint === undefined) throw new Error(`no endpoint has the address ${from}`);
-    return endpoint.ping(to, { size, timeout: 2000 });
+    return endpoint.ping(to, { size, timeout: 10_000 });
   },
   apply: (specs) => overlay!.apply({ local, networks: networksOf(specs) }),
   async fdb() {

@@ -9,7 +9,7 @@ import type { PortError } from '../../lib/io/port.ts';
 import { Namespaces } from '../gen/netns.ts';
 import { noNamespaces, skip } from '../gen/skip.ts';
 
-const PORT = 32000 + (process.pid % 4000) * 2;
+const PORT = 16000 + (process.pid % 1500) * 2;
 
 /** The TAP of a namespace. */
 function tap(namespaces: Namespaces, name: string) {
@@ -52,16 +52,20 @@ function two(t: Test): Namespaces {
   return namespaces;
 }
 
+/** Bytes of answers that may wait for ping: the daemon stands still for a moment while a device comes or goes. */
+const BUFFER = 1 << 20;
+
 /** Pings from a namespace and returns how many were lost. */
 async function lost(namespaces: Namespaces, name: string, to: number, count: number): Promise<number> {
-  const command = `ping -n -q -c ${count} -i 0.002 -W 2 10.0.0.${to}`;
+  const command = `ping -n -q -c ${count} -i 0.002 -W 2 -S ${BUFFER} 10.0.0.${to}`;
   const { text } = await namespaces.attempt(name, command);
   const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(text) ?? [];
   return sent === undefined ? count : Number(sent) - Number(received);
 }
 
-async function until(condition: () => boolean): Promise<boolean> {
-  for (let i = 0; i < 1000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 10));
+async function until(condition: () => boolean | Promise<boolean>): Promise<boolean> {
+  for (let i = 0; i < 3000 && !(await condition()); i++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
   return condition();
 }
 
@@ -165,9 +169,10 @@ else {
       address(namespaces, 'a', 1);
       address(namespaces, 'b', 2);
       const ready = async (node: OverlayWorker) => (await node.encryptedPeers()).every((peer) => peer.ready);
-      for (let i = 0; i < 500 && !((await ready(a)) && (await ready(b))); i++) {
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
+      t.ok(
+        await until(async () => (await ready(a)) && (await ready(b))),
+        'there are keys where there must be',
+      );
       t.equal(await lost(namespaces, 'a', 2, 500), 0, '500 pings lose nothing');
       await a.stop();
       t.ok((await lost(namespaces, 'b', 1, 3)) > 0, 'nobody answers when the other has stopped');

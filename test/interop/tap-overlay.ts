@@ -24,6 +24,7 @@ const PORT = 8080;
 const IPERF = 5200;
 /** Milliseconds that keys have to be agreed upon, and programs to start and end, on a busy machine. */
 const PATIENCE = 30_000;
+const LIMIT = 1_800_000;
 
 const HOSTS = ['a', 'b'] as const;
 type Host = (typeof HOSTS)[number];
@@ -55,6 +56,12 @@ async function missing({ kind }: Way, family: Family): Promise<string | null> {
   );
 }
 
+/** What iperf3 says of its end. */
+interface Iperf {
+  readonly sum_received: { readonly bytes: number };
+  readonly sum_received_bidir_reverse: { readonly bytes: number };
+}
+
 /** Two hosts with a wire between them, and a user of the network on each. */
 export class Pair {
   readonly #namespaces: Namespaces;
@@ -75,18 +82,9 @@ export class Pair {
     this.#stations = { a: new Station(this.#namespaces, 'a'), b: new Station(this.#namespaces, 'b') };
   }
 
-  /** Has everybody serve who is asked later. */
+  /** Has everybody serve files who is asked later. */
   async serve(): Promise<void> {
-    await Promise.all([
-      // One for each family inside: iperf3 serves one after the other.
-      ...FAMILIES.map((family) =>
-        this.#start('b', ['iperf3', '-s', '-p', `${IPERF + family}`, '--forceflush']).line(
-          /listening/,
-          PATIENCE,
-        ),
-      ),
-      ...HOSTS.map((host) => this.#stations[host].serve(PORT)),
-    ]);
+    await Promise.all(HOSTS.map((host) => this.#stations[host].serve(PORT)));
   }
 
   #address(host: Host, addresses: typeof UNDERLAY | typeof INSIDE, device: string): void {
@@ -138,22 +136,28 @@ export class Pair {
 
   /** Bytes that arrived in a second of iperf3. */
   async iperf(family: Family, ...options: string[]): Promise<number> {
-    const to = ['-c', INSIDE[family].b, '-p', `${IPERF + family}`];
-    const argv = ['iperf3', ...to, '-t', '1', '-C', 'cubic', '-J', ...options];
-    const { stdout, stderr } = await this.#programs.finish(this.#start('a', argv), PATIENCE);
-    const { error, end } = JSON.parse(stdout || '{}');
-    if (end?.sum_received === undefined) throw new Error(`iperf3: ${error ?? stderr}`);
+    const end = await this.#iperf3(family, 1, ['-C', 'cubic', ...options]);
     return end.sum_received.bytes;
   }
 
   /** Has as much as can go both ways in several flows for so many seconds; returns the bytes that arrived. */
   async load(seconds: number): Promise<number> {
-    const to = ['-c', INSIDE[4].b, '-p', `${IPERF + 4}`, '-t', `${seconds}`, '--bidir', '-P', '4', '-J'];
-    const running = this.#start('a', ['iperf3', ...to]);
-    const { stdout, stderr } = await this.#programs.finish(running, seconds * 1000 + PATIENCE);
+    const end = await this.#iperf3(4, seconds, ['--bidir', '-P', '4']);
+    return end.sum_received.bytes + end.sum_received_bidir_reverse.bytes;
+  }
+
+  /** Runs iperf3 from a to b, with a server of its own: one that still ends its last run refuses the next. */
+  async #iperf3(family: Family, seconds: number, options: readonly string[]): Promise<Iperf> {
+    const port = `${IPERF + family}`;
+    const server = this.#start('b', ['iperf3', '-s', '-1', '-p', port, '--forceflush']);
+    await server.line(/listening/, PATIENCE);
+    const to = ['-c', INSIDE[family].b, '-p', port, '-t', `${seconds}`, '-J'];
+    const client = this.#start('a', ['iperf3', ...to, ...options]);
+    const { stdout, stderr } = await this.#programs.finish(client, seconds * 1000 + PATIENCE);
     const { error, end } = JSON.parse(stdout || '{}');
     if (end?.sum_received === undefined) throw new Error(`iperf3: ${error ?? stderr}`);
-    return end.sum_received.bytes + end.sum_received_bidir_reverse.bytes;
+    await this.#programs.finish(server, PATIENCE);
+    return end;
   }
 
   /** Fetches a file, `host` from the other. */
@@ -219,7 +223,9 @@ export function combinations(t: Test, way: Way): void {
     skip(t, reason);
     return;
   }
-  t.test(`two hosts, ${way.name}`, { timeout: 1_800_000 }, async (t) => {
+  // The file's own limit too, which a test in it cannot lengthen.
+  t.setTimeout(LIMIT);
+  t.test(`two hosts, ${way.name}`, { timeout: LIMIT }, async (t) => {
     const pair = new Pair(t);
     await pair.serve();
     for (const family of FAMILIES) {

@@ -42,6 +42,9 @@ async function perPacket(from: Port, to: Port, frame: Uint8Array): Promise<numbe
       sent += BURST;
     }
   }, 512);
+  for (const end = performance.now() + 5000; to.stats.rxPackets < sent && performance.now() < end; ) {
+    if (to.receive(batch) > 0) batch.release();
+  }
   for (const port of new Set([from, to])) await port.close();
   if (to.stats.rxPackets !== sent) throw new Error(`${to.stats.rxPackets} of ${sent} packets arrived`);
   return used;

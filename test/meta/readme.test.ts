@@ -96,7 +96,7 @@ t.test('the snippets of the README', async (t) => {
   // It gives up after a second, in which a machine may be busy with something else.
   const answered = /^10\.0\.0\.3 answered in [\d.]+ ms\n$/;
   let said = await run('overlay');
-  if (!answered.test(said)) said = await run('overlay');
+  for (let i = 0; i < 4 && !answered.test(said); i++) said = await run('overlay');
   t.match(said, answered);
 
   // One UDP datagram from 192.0.2.1 to 192.0.2.2.

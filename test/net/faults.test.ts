@@ -84,7 +84,7 @@ async function send(wanted: readonly Wanted[], runSeed = seed): Promise<Run> {
   for (const overlay of world.overlays) add(drops, overlay.drops());
 
   let answered = false;
-  for (let i = 0; i < 30 && !answered; i++)
+  for (let i = 0; i < 300 && !answered; i++)
     answered = (await world.until(from.ping(addresses[i & 1]))) !== null;
   return { arrived, wrong, frames, faults: sum, drops, answered, leaked: await world.end() };
 }

@@ -40,7 +40,7 @@ export function processors(json: string): number {
 /** Starts a server for one run, and waits until it listens. */
 async function serve(stage: Stage): Promise<Program> {
   const server = stage.start('b', ['iperf3', '-s', '-1', '-J', '-p', String(PORT)]);
-  for (let i = 0; i < 250 && server.running; i++) {
+  for (let i = 0; i < 1500 && server.running; i++) {
     const sockets = ['tcp', 'tcp6'].map((kind) => readFileSync(`/proc/${server.pid}/net/${kind}`, 'utf8'));
     if (sockets.some((text) => LISTENS.test(text))) return server;
     await sleep(20);

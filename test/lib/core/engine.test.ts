@@ -142,11 +142,11 @@ else {
   }
 
   t.test('it asks busily only while packets come at short intervals', async (t) => {
-    const { context, a, b } = await rig(t, { blocking: true, busyPoll: 30_000 });
+    const { context, a, b } = await rig(t, { blocking: true, busyPoll: 300_000 });
     const poll = context.poll as Poller;
     let asked = 0;
     poll.giveWay = () => void asked++;
-    const quiet = () => new Promise((resolve) => setTimeout(resolve, 100));
+    const quiet = () => new Promise((resolve) => setTimeout(resolve, 1000));
     await quiet();
     t.equal(asked, 0, 'not before there are any');
     a.arrive(1);
@@ -157,7 +157,7 @@ else {
       a.arrive(1);
       await until(() => b.stats.txPackets === i);
     }
-    t.ok(asked > 0, 'several within 30 ms: yes');
+    t.ok(asked > 0, 'several within 300 ms: yes');
     await quiet();
     const before = asked;
     await quiet();

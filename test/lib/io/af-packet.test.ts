@@ -21,7 +21,7 @@ import { asNobody, Namespaces, within } from '../../gen/netns.ts';
 import { PacketSocket } from '../../gen/packet-socket.ts';
 import { seed } from '../../gen/seed.ts';
 import { noNamespaces, noNative, skip } from '../../gen/skip.ts';
-import { Loop, spread, stream } from '../../gen/streams.ts';
+import { Loop, MOST_SPREAD, spread, stream } from '../../gen/streams.ts';
 import { randomBytes } from '../../gen/super-frames.ts';
 import { putTrain } from '../../gen/trains.ts';
 import { difference } from './conformance.ts';
@@ -188,6 +188,7 @@ function superFrames(): void {
 
   t.test('super-frames with gaps', async (t) => {
     const { namespaces, context, a, b } = await middle(t, {});
+    namespaces.run('a', `ip link set dev0 gso_max_size ${MOST_SPREAD}`);
     let torn = 0;
     const loop = new Loop(a, b, (p) => {
       const q = spread(p, context.jumbo);

@@ -34,6 +34,7 @@ import {
   USO,
 } from '../../../lib/io/port.ts';
 import { testHost } from '../../gen/context.ts';
+import { PATIENCE } from '../../gen/far-socket.ts';
 import { seed } from '../../gen/seed.ts';
 
 export interface Rig {
@@ -79,8 +80,6 @@ export interface Bench {
 export type MakeRig = (bench: Bench) => Rig | Promise<Rig>;
 
 const SIZES = [14, 15, 42, 59, 60, 61, 64, 127, 128, 129, 255, 256, 500, 511, 512, 513, 999, 1024, 1400];
-/** Turns of the event loop until something that should happen counts as missing. */
-const PATIENCE = 20_000;
 
 /** Runs the suite over the port that `make` makes. */
 export function portConformance(t: Test, name: string, make: MakeRig, traits: Traits = {}): void {
@@ -217,7 +216,7 @@ class Stand {
 
   /** Turns until `done`, or until patience ends: what is missing then, the assertions tell. */
   async until(done: () => boolean): Promise<void> {
-    for (let i = 0; i < PATIENCE && !done(); i++) await this.turn();
+    for (const end = performance.now() + PATIENCE; performance.now() < end && !done(); ) await this.turn();
   }
 
   /** One turn of the event loop, 10 ms later, with a look at the descriptors that a native port waits for. */

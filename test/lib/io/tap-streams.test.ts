@@ -15,7 +15,7 @@ import { FarSocket, until } from '../../gen/far-socket.ts';
 import { Namespaces, within } from '../../gen/netns.ts';
 import { seed } from '../../gen/seed.ts';
 import { noNamespaces, noNative, skip } from '../../gen/skip.ts';
-import { Loop, spread, stream } from '../../gen/streams.ts';
+import { Loop, MOST_SPREAD, spread, stream } from '../../gen/streams.ts';
 import { randomBytes } from '../../gen/super-frames.ts';
 import { putTrain } from '../../gen/trains.ts';
 
@@ -67,6 +67,7 @@ function streams(): void {
 
   t.test('super-frames with gaps', async (t) => {
     const { namespaces, context, a, b } = await cable(t, {});
+    namespaces.run('a', `ip link set dev0 gso_max_size ${MOST_SPREAD}`);
     let torn = 0;
     const loop = new Loop(a, b, (p) => {
       const q = spread(p, context.jumbo);

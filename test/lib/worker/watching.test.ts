@@ -8,7 +8,7 @@ import { readCapture } from '../../../codecs/capture-reader.ts';
 import type { DropSeen } from '../../../lib/overlay.ts';
 import { OverlayWorker, type WorkerConfig } from '../../../lib/worker.ts';
 
-const PORT = 33000 + (process.pid % 8000);
+const PORT = 22000 + (process.pid % 2000);
 const FRAMES = 500;
 /** UDP from 10.0.0.2 to 10.0.0.3. */
 const FRAME =
