@@ -61,7 +61,6 @@ const overlay = await OverlayWorker.start(
   say(error.message);
   process.exit(1);
 });
-console.log(`ready: ${tap.name}, MTU ${overlay.mtu(vni)}`);
 
 // The thread of the overlay does not keep this one alive for signals alone.
 const awake = setInterval(() => {}, 60_000);
@@ -72,3 +71,6 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     for (const [name, counts] of Object.entries(overlay.counters())) console.log(name, counts);
   });
 }
+
+// Only now: whoever reads it may end us at once.
+console.log(`ready: ${tap.name}, MTU ${overlay.mtu(vni)}`);

@@ -1,12 +1,13 @@
 /** The examples as a user runs them: what was built, as programs of their own. */
 import { execFile, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { readCapture } from '../../codecs/capture-reader.ts';
-import { has, skip } from '../gen/skip.ts';
+import { Namespaces } from '../gen/netns.ts';
+import { has, noNamespaces, noNative, skip } from '../gen/skip.ts';
 
 const root = new URL('../../', import.meta.url).pathname;
 const folder = mkdtempSync(join(tmpdir(), 'packetweave-'));
@@ -104,6 +105,25 @@ t.test('esp-tunnel: two processes that share only a secret', async (t) => {
     t.notMatch(stdout, /bad-icv|unknown-spi|replayed|forged|clear-text/);
   }
   t.equal((await run('esp-tunnel', '--local', '127.0.0.1')).code, 2, 'what is missing is said');
+});
+
+t.test('tap-overlay, told to end while it says that it is ready', async (t) => {
+  const no = noNamespaces() ?? noNative() ?? (existsSync('/dev/net/tun') ? null : 'there is no /dev/net/tun');
+  if (no !== null) return skip(t, no);
+  const spaces = new Namespaces(t);
+  spaces.add('host');
+  const hasty = `const { log } = console;
+    console.log = (...texts) => {
+      log(...texts);
+      if (/^ready/.test(texts[0])) process.kill(process.pid, "SIGTERM");
+    };`;
+  const preload = `data:text/javascript,${encodeURIComponent(hasty)}`;
+  const example = join(root, 'dist/examples/tap-overlay.js');
+  const ends = '--local 127.0.0.1 --remote 127.0.0.2';
+  // Without what the test runner loads into every process: it waits for signals itself.
+  const line = `env -u NODE_OPTIONS ${process.execPath} --import '${preload}' ${example} ${ends}`;
+  const { ok, text } = await spaces.attempt('host', line);
+  t.match({ ok, text }, { ok: true, text: /^ready: tap0/ }, 'it ends in order');
 });
 
 t.test('switch', async (t) => {
