@@ -179,7 +179,7 @@ export class Commands {
       for (const record of this.#parts.records.all()) {
         const code = this.#ended(record);
         if (code === null) continue;
-        // Who ran a command in the foreground knows how it ended, and is just about to tell.
+        // Who ran a command in the foreground and is not known may be just about to tell how it ended.
         if (record.detached || before.has(record.id)) await this.onExit(record.id, code);
         else this.#missing.add(record.id);
       }
@@ -199,7 +199,7 @@ export class Commands {
 
   /** The exit code of a container that has ended without a word; null where it has not. */
   #ended(record: ContainerRecord): number | null {
-    const { id, state, pid, pidStarted, detached, foreign } = record;
+    const { id, state, pid, pidStarted, detached, foreign, caller } = record;
     if (state === 'exited') return null;
     if (detached && state === 'running') {
       const known = this.#known(id);
@@ -210,6 +210,8 @@ export class Commands {
     if (watched === null) return null;
     const started = foreign !== null ? (pidStarted ?? startTimeOf(foreign)) : pidStarted;
     if (started !== null && isRunning(watched, started)) return null;
+    // Who runs it knows how it ended, and tells it in its own time.
+    if (caller !== undefined && isRunning(caller.pid, caller.started)) return null;
     return started === null && startTimeOf(watched) !== null ? null : 137;
   }
 

@@ -144,6 +144,7 @@ export class Containers {
     this.#records.checkName(name);
     if (this.#making.has(name)) throw new ControlError('CONFLICT', `a container "/${name}" is being made`);
     this.#making.add(name);
+    const pidStarted = pid === null ? null : startTimeOf(pid);
     const foreign = namespace !== undefined && /^\d+$/.test(namespace) ? Number(namespace) : null;
     return {
       id,
@@ -167,7 +168,8 @@ export class Containers {
       state: 'created',
       exitCode: null,
       pid,
-      pidStarted: pid === null ? null : startTimeOf(pid),
+      pidStarted,
+      ...(pid !== null && pidStarted !== null && { caller: { pid, started: pidStarted } }),
     };
   }
 

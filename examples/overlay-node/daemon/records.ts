@@ -43,6 +43,8 @@ export interface ContainerRecord {
   readonly pid: number | null;
   /** When that process began, in the kernel's ticks: a number that is used again is not mistaken for it. */
   readonly pidStarted: number | null;
+  /** Who runs a command in the foreground, and tells how it ended. Absent, as in older files: nobody who is known. */
+  readonly caller?: { readonly pid: number; readonly started: number };
 }
 
 const FOLDER = 'containers';

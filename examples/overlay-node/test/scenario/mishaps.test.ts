@@ -94,6 +94,7 @@ t.test('one host', { timeout: 110_000 }, async (t) => {
     await up();
     t.ok(await until(async () => (await all()).length === 3), 'what ended meanwhile is gone');
     const wait = client.get<{ code: number }>(['containers', 'stays', 'wait']);
+    await all(); // asked later, answered: the daemon has that request
     stays.stdin?.end('\n');
     t.equal(await codes[0], 7);
     t.same(await wait, { code: 7 });

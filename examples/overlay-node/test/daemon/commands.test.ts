@@ -1,0 +1,106 @@
+/** What the daemon makes of commands that end, whoever runs them. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { startTimeOf } from '../../attach/detached.ts';
+import { namespaceName } from '../../attach/namespace.ts';
+import { StaticControl } from '../../control/static-control.ts';
+import { nodeIdOf } from '../../control/static-place.ts';
+import { Commands } from '../../daemon/commands.ts';
+import { makeLogger } from '../../daemon/log.ts';
+import { type ContainerRecord, Records } from '../../daemon/records.ts';
+import { StateFolder } from '../../daemon/state.ts';
+
+/** A daemon's commands, with a state folder of their own. */
+async function world(t: Test) {
+  const path = mkdtempSync(join(tmpdir(), 'pw-commands-'));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  const state = await StateFolder.open(path);
+  const folder = await state.folder('commands');
+  const records = await Records.open(state, (message) => t.fail(message));
+  const address = '192.0.2.1';
+  const ports = { dataPort: 4789, espPort: 4500, mtu: 1500 };
+  const joined = '2026-01-01T00:00:00.000Z';
+  const control = await StaticControl.open({
+    identity: { id: nodeIdOf(address), name: 'host', address, ...ports, version: '1', joined },
+    peers: ['192.0.2.2'],
+    state: { read: async () => null, write: async () => {} },
+  });
+  t.teardown(() => control.close());
+  const commands = new Commands({ records, control, folder, log: makeLogger('silent') });
+  t.teardown(() => commands.close());
+  return { records, commands, folder };
+}
+
+function record(id: string, more: Partial<ContainerRecord>): ContainerRecord {
+  return {
+    id,
+    name: id.slice(0, 12),
+    hostname: 'web',
+    namespace: namespaceName(id),
+    foreign: null,
+    command: ['sleep', '60'],
+    environment: {},
+    directory: null,
+    dns: [],
+    aliases: [],
+    labels: {},
+    created: '2026-01-01T00:00:00.000Z',
+    detached: false,
+    remove: true,
+    attachments: [],
+    state: 'running',
+    exitCode: null,
+    pid: null,
+    pidStarted: null,
+    ...more,
+  };
+}
+
+/** A process that goes on until the test ends it. */
+async function running(t: Test): Promise<{ child: ChildProcess; pid: number; started: number }> {
+  const child = spawn('sleep', ['60'], { stdio: 'ignore' });
+  t.teardown(() => child.kill('SIGKILL'));
+  await once(child, 'spawn');
+  return { child, pid: child.pid!, started: startTimeOf(child.pid!)! };
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+}
+
+t.test('a command in the foreground has ended', async (t) => {
+  const { records, commands } = await world(t);
+  const command = await running(t);
+  const patient = await running(t);
+  const gone = await running(t);
+  const ran = { pid: command.pid, pidStarted: command.started };
+  const by = ({ pid, started }: { pid: number; started: number }) => ({ ...ran, caller: { pid, started } });
+  const [first, second] = ['a'.repeat(64), 'b'.repeat(64)];
+  await records.put(record(first, by(patient)));
+  await records.put(record(second, by(gone)));
+  await Promise.all([end(command.child), end(gone.child)]);
+
+  const told: [string, number][] = [];
+  const next = () =>
+    new Promise<void>((resolve) => {
+      commands.onExit = async (id, code) => {
+        told.push([id, code]);
+        await records.remove(id);
+        resolve();
+      };
+    });
+  const one = next();
+  commands.watch();
+  await one;
+  t.same(told, [[second, 137]], 'nobody can tell how: that of the first, looked at before, can be told');
+  const other = next();
+  await end(patient.child);
+  await other;
+  t.same(told.slice(1), [[first, 137]], 'who knew is gone without a word');
+});
