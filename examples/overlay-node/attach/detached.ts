@@ -3,6 +3,9 @@
  * it and writes its exit code to a file; a state file says which process that is. A daemon that starts again reads it.
  *
  * A process is known by its id and by when it started, because ids are used again.
+ *
+ * Signals go to the whole group. Until the command is in it, they would end the shell, or be taken by it: a file with
+ * `.exit.new` at its end, where the exit code is put later, is there from when they end the command.
  */
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -23,16 +26,20 @@ export interface DetachedOptions extends Place {
   readonly stateFile: string;
 }
 
+/** The shell over a command. */
+export interface Supervisor {
+  /** First of its session and group. */
+  readonly pid: number;
+  /** When it started, in clock ticks since the host did (proc(5)). */
+  readonly startTime: number;
+  readonly stateFile: string;
+}
+
 /** A command in the background, as its state file has it. */
-export interface CommandState extends Place {
+export interface CommandState extends Place, Supervisor {
   readonly id: string;
   readonly command: readonly string[];
   readonly logFile: string;
-  readonly stateFile: string;
-  /** Process over the command, and first of its session and group. */
-  readonly pid: number;
-  /** When that process started, in clock ticks since the host did (proc(5)). */
-  readonly startTime: number;
   /** ISO 8601. */
   readonly started: string;
 }
@@ -50,9 +57,8 @@ const LOOK = 100;
 /** Milliseconds from SIGTERM to SIGKILL, as in Docker. */
 const GRACE = 10_000;
 const KILLED = 137;
-/** Milliseconds after which a command has begun for sure. Until then the shell over it can take a signal to the group for
- * itself, before there is anybody else in it. */
-const BEGUN = 300;
+/** Milliseconds after which a command that does not say so counts as begun: it may have had no disk to say it. */
+const BEGUN = 10_000;
 /** Milliseconds of a clock tick as /proc counts them (USER_HZ). */
 const TICK = 10;
 
@@ -61,7 +67,7 @@ const TICK = 10;
 const SUPERVISOR = `trap : HUP INT QUIT TERM
 exec 3>&2 2>/dev/null
 exit=$1; shift
-(exec "$@" 2>&3 3>&-)
+(true > "$exit.new"; exec "$@" 2>&3 3>&-)
 echo $? > "$exit.new" && mv "$exit.new" "$exit"`;
 
 /** Starts a command in the background. Rejects with a ControlError, or with what the system says. */
@@ -69,7 +75,7 @@ export async function startDetached(options: DetachedOptions): Promise<CommandSt
   const { id, namespace, hostname, command, cwd, logFile, stateFile } = options;
   const line = commandLine(options, command);
   const checked = spawnOptions({ cwd, env: { PATH, ...options.env } });
-  rmSync(exitFile(stateFile), { force: true });
+  for (const file of [exitFile(stateFile), begunFile(stateFile)]) rmSync(file, { force: true });
   const log = openSync(logFile, 'a', 0o600);
   let pid: number;
   try {
@@ -106,24 +112,23 @@ export function removeState(stateFile: string): void {
 }
 
 /** How a command fares now. */
-export function outcome({ pid, startTime, stateFile }: CommandState): Outcome {
+export function outcome({ pid, startTime, stateFile }: Supervisor): Outcome {
   if (isRunning(pid, startTime)) return { running: true, exitCode: null };
   const file = exitFile(stateFile);
   return { running: false, exitCode: existsSync(file) ? Number(readFileSync(file, 'utf8')) : KILLED };
 }
 
 /** The exit code of a command, when it has ended. Rejects when the signal says so. */
-export async function waitExit(state: CommandState, signal?: AbortSignal): Promise<number> {
+export async function waitExit(state: Supervisor, signal?: AbortSignal): Promise<number> {
   while (isRunning(state.pid, state.startTime)) {
     await pause(LOOK, undefined, signal && { signal });
   }
   return outcome(state).exitCode!;
 }
 
-/** Ends a command's process group: SIGTERM, and SIGKILL after `grace` ms. Resolves when it is gone. */
-export async function stop(pid: number, startTime: number, grace = GRACE): Promise<void> {
-  for (let waited = 0; waited < BEGUN && ageOf(startTime) < BEGUN; waited += LOOK) {
-    if (!isRunning(pid, startTime)) return;
+/** Ends a command's process group: SIGTERM when it has begun, and SIGKILL after `grace` ms. Resolves when it is gone. */
+export async function stop({ pid, startTime, stateFile }: Supervisor, grace = GRACE): Promise<void> {
+  while (isRunning(pid, startTime) && !existsSync(begunFile(stateFile)) && ageOf(startTime) < BEGUN) {
     await pause(LOOK);
   }
   if (!isRunning(pid, startTime)) return;
@@ -171,4 +176,8 @@ function signalGroup(pid: number, signal: NodeJS.Signals): void {
 
 function exitFile(stateFile: string): string {
   return `${stateFile}.exit`;
+}
+
+function begunFile(stateFile: string): string {
+  return `${exitFile(stateFile)}.new`;
 }

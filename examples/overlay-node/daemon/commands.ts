@@ -115,7 +115,7 @@ export class Commands {
     if (foreign !== null || command.length === 0) return;
     // The record may be older than the command: a daemon can end between the two.
     const known = detached ? this.#known(id) : null;
-    if (known !== null) return stop(known.pid, known.startTime);
+    if (known !== null) return stop(known);
     if (pid === null || pidStarted === null || !isRunning(pid, pidStarted)) return;
     // In the foreground the process is not the first of its group: it is ended with its namespace.
     signal(pid, 'SIGTERM');
@@ -230,8 +230,13 @@ export class Commands {
   }
 
   #stateFile(id: string): string {
-    return join(this.#parts.folder, `${id}.command`);
+    return stateFile(this.#parts.folder, id);
   }
+}
+
+/** Where it is noted in a folder which process a container's command in the background is. */
+export function stateFile(folder: string, id: string): string {
+  return join(folder, `${id}.command`);
 }
 
 function signal(pid: number, name: NodeJS.Signals): void {

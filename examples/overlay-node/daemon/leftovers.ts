@@ -5,6 +5,7 @@ import { detachNamespace } from '../attach/foreign.ts';
 import { Gateways, listGateways } from '../attach/gateway.ts';
 import { HostPorts } from '../attach/host-ports.ts';
 import { existing, namespaceName, removeNamespace } from '../attach/namespace.ts';
+import { stateFile } from './commands.ts';
 import type { Logger } from './log.ts';
 import { readMembership } from './membership.ts';
 import { Records } from './records.ts';
@@ -14,8 +15,11 @@ import type { StateFolder } from './state.ts';
 export async function removeLeftovers(state: StateFolder, log: Logger): Promise<void> {
   const attempt = (work: Promise<unknown>) => work.catch((error: Error) => log.warn(error.message));
   const records = await Records.open(state, (message) => log.warn(message));
+  const folder = await state.folder('commands');
   for (const { id, foreign, namespace, detached, pid, pidStarted } of records.all()) {
-    if (detached && pid !== null && pidStarted !== null) await attempt(stop(pid, pidStarted));
+    if (detached && pid !== null && pidStarted !== null) {
+      await attempt(stop({ pid, startTime: pidStarted, stateFile: stateFile(folder, id) }));
+    }
     if (namespace === namespaceName(id)) {
       removeFiles(namespace);
       const there = existing().includes(namespace);

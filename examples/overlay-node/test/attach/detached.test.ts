@@ -1,5 +1,6 @@
 /** Commands in the background: they outlive whoever started them, and are found again. */
-import { spawn } from 'node:child_process';
+import * as childProcess from 'node:child_process';
+import { type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -87,18 +88,18 @@ function test(): void {
     t.same(outcome(state), { running: true, exitCode: null });
     t.equal(state.id, options.id);
     const ended = waitExit(state);
-    await stop(state.pid, state.startTime);
+    await stop(state);
     t.equal(await ended, 9);
     t.same(outcome(state), { running: false, exitCode: 9 });
     t.match(readFileSync(options.logFile, 'utf8'), /^started\n(Terminated\n)?bye\n$/);
-    await stop(state.pid, state.startTime);
+    await stop(state);
   });
 
   t.test('one that does not listen is killed', async (t) => {
     const options = await wanted(t, 'trap "" TERM; echo started; while :; do sleep 1; done');
     const state = await startDetached(options);
     await logged(options.logFile, /started/);
-    await stop(state.pid, state.startTime, 200);
+    await stop(state, 200);
     t.same(outcome(state), { running: false, exitCode: 137 });
   });
 
@@ -107,10 +108,28 @@ function test(): void {
     const codes = commands.map(async (options, i) => {
       const state = await startDetached({ ...options, command: ['sleep', '60'] });
       await pause(i);
-      await stop(state.pid, state.startTime);
+      await stop(state);
       return outcome(state).exitCode;
     });
     t.same(new Set(await Promise.all(codes)), new Set([143]), 'by SIGTERM');
+  });
+
+  t.test('one whose shell has to wait for its turn hears it, too', async (t) => {
+    const options = await wanted(t, 'sleep 60');
+    const go = join(options.cwd, 'go');
+    const late = `while [ ! -e ${go} ]; do sleep 0.02; done; exec /bin/sh "$@"`;
+    const spawnLate = (program: string, args: readonly string[], more: SpawnOptions) =>
+      spawn(program, ['-c', late, 'sh', ...args], more);
+    const detached = await t.mockImport<typeof import('../../attach/detached.ts')>(
+      '../../attach/detached.ts',
+      { 'node:child_process': { ...childProcess, spawn: spawnLate } },
+    );
+    const state = await detached.startDetached(options);
+    const stopped = stop(state);
+    await pause(500);
+    writeFileSync(go, '');
+    await stopped;
+    t.same(outcome(state), { running: false, exitCode: 143 }, 'by SIGTERM');
   });
 
   t.test('one that is killed by somebody is noted', async (t) => {
@@ -120,15 +139,14 @@ function test(): void {
   });
 
   t.test('a process that got the id of another is left alone', async (t) => {
-    const child = spawn('sleep', ['60'], { detached: true, stdio: 'ignore' });
-    t.teardown(() => child.kill('SIGKILL'));
-    await once(child, 'spawn');
-    const startTime = startTimeOf(child.pid!)!;
-    await stop(child.pid!, startTime - 1);
-    t.equal(isRunning(child.pid!, startTime - 1), false);
-    t.equal(isRunning(child.pid!, startTime), true);
-    await stop(child.pid!, startTime);
-    t.equal(startTimeOf(child.pid!), null);
+    const state = await startDetached(await wanted(t, 'sleep 60'));
+    const { pid, startTime } = state;
+    t.teardown(() => stop(state));
+    await stop({ ...state, startTime: startTime - 1 });
+    t.equal(isRunning(pid, startTime - 1), false);
+    t.equal(isRunning(pid, startTime), true);
+    await stop(state);
+    t.equal(startTimeOf(pid), null);
   });
 
   t.test('what makes no sense is refused', async (t) => {
@@ -147,7 +165,7 @@ function test(): void {
     const go = join(options.cwd, 'go');
     const script = `seq 1 20000; while [ ! -e ${go} ]; do sleep 0.02; done; echo last; sleep 60`;
     const state = await startDetached({ ...options, command: ['sh', '-c', script] });
-    t.teardown(() => stop(state.pid, state.startTime));
+    t.teardown(() => stop(state));
     await logged(options.logFile, /\n20000\n/);
     let text = '';
     const following = (async () => {
