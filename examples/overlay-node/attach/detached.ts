@@ -8,7 +8,16 @@
  * `.exit.new` at its end, where the exit code is put later, is there from when they end the command.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ControlError } from '../control/errors.ts';
 import { commandLine, type Place, spawnOptions, started } from './command.ts';
@@ -59,8 +68,14 @@ const GRACE = 10_000;
 const KILLED = 137;
 /** Milliseconds after which a command that does not say so counts as begun: it may have had no disk to say it. */
 const BEGUN = 10_000;
+/** Fields 5 and 22 of /proc/PID/stat, counted from the third (proc(5)). */
+const GROUP = 2;
+const STARTED = 19;
 /** Milliseconds of a clock tick as /proc counts them (USER_HZ). */
 const TICK = 10;
+
+/** Which of the shell's arguments is the file of the exit code: it says whose shell that is. */
+const EXIT_FILE = 4;
 
 /** Signals to the whole group end the command, and leave the shell over it to write how: traps are not inherited. What
  * the shell itself says of that is not the command's log. */
@@ -105,6 +120,18 @@ export function readState(stateFile: string): CommandState | null {
   }
 }
 
+/** Looks for the shell over a command, of which nothing else is known; null where there is none. */
+export function findSupervisor(stateFile: string): Supervisor | null {
+  for (const pid of readdirSync('/proc').map(Number)) {
+    if (argumentsOf(pid)[EXIT_FILE] !== exitFile(stateFile)) continue;
+    const stat = statOf(pid);
+    // Before it becomes the command, the shell's child looks the same.
+    if (stat !== null && Number(stat[GROUP]) === pid)
+      return { pid, startTime: Number(stat[STARTED]), stateFile };
+  }
+  return null;
+}
+
 /** Removes a command's state file and its exit code; its log stays. */
 export function removeState(stateFile: string): void {
   const files = [stateFile, exitFile(stateFile)];
@@ -127,7 +154,8 @@ export async function waitExit(state: Supervisor, signal?: AbortSignal): Promise
 }
 
 /** Ends a command's process group: SIGTERM when it has begun, and SIGKILL after `grace` ms. Resolves when it is gone. */
-export async function stop({ pid, startTime, stateFile }: Supervisor, grace = GRACE): Promise<void> {
+export async function stop(supervisor: Supervisor, grace = GRACE): Promise<void> {
+  const { pid, startTime, stateFile } = supervisor;
   while (isRunning(pid, startTime) && !existsSync(begunFile(stateFile)) && ageOf(startTime) < BEGUN) {
     await pause(LOOK);
   }
@@ -137,6 +165,11 @@ export async function stop({ pid, startTime, stateFile }: Supervisor, grace = GR
     if (!isRunning(pid, startTime)) return;
     await pause(LOOK);
   }
+  await kill(supervisor);
+}
+
+/** Kills a command's process group, the shell over it as well: it notes nothing. Resolves when it is gone. */
+export async function kill({ pid, startTime }: Supervisor): Promise<void> {
   while (isRunning(pid, startTime)) {
     signalGroup(pid, 'SIGKILL');
     await pause(LOOK);
@@ -150,15 +183,31 @@ export function isRunning(pid: number, startTime: number): boolean {
 
 /** When a process started, in clock ticks since the host did; null where it is gone or a zombie. */
 export function startTimeOf(pid: number): number | null {
-  let text: string;
+  const stat = statOf(pid);
+  return stat === null ? null : Number(stat[STARTED]);
+}
+
+/** What proc(5) has of a process, from its state on; null where it is gone or a zombie. */
+function statOf(pid: number): string[] | null {
+  const text = read(`/proc/${pid}/stat`);
+  if (text === null) return null;
+  // The program's name comes before, in parentheses, and may have any character in it.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return fields[0] === 'Z' || fields[0] === 'X' ? null : fields;
+}
+
+/** The command line of a process; empty where it is gone. */
+function argumentsOf(pid: number): string[] {
+  return (read(`/proc/${pid}/cmdline`) ?? '').split('\0');
+}
+
+/** Text of a file in /proc; null where there is none any more. */
+function read(file: string): string | null {
   try {
-    text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return readFileSync(file, 'utf8');
   } catch {
     return null;
   }
-  // The program's name comes before, in parentheses, and may have any character in it: proc(5), fields 3 and 22.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return fields[0] === 'Z' || fields[0] === 'X' ? null : Number(fields[19]);
 }
 
 /** Milliseconds since a process started. */

@@ -5,11 +5,13 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Files } from '../attach/attach.ts';
 import {
-  type CommandState,
+  findSupervisor,
   isRunning,
+  kill,
   outcome,
   readState,
   removeState,
+  type Supervisor,
   startDetached,
   startTimeOf,
   stop,
@@ -111,18 +113,22 @@ export class Commands {
   }
 
   /** Ends the command of a container, in the background or not. */
-  async end({ id, pid, pidStarted, foreign, command, detached }: ContainerRecord): Promise<void> {
+  async end(record: ContainerRecord): Promise<void> {
+    const { pid, pidStarted, foreign, command, detached } = record;
     if (foreign !== null || command.length === 0) return;
-    // The record may be older than the command: a daemon can end between the two.
-    const known = detached ? this.#known(id) : null;
-    if (known !== null) return stop(known);
+    const supervisor = detached ? this.#supervisor(record) : null;
+    if (supervisor !== null) return stop(supervisor);
     if (pid === null || pidStarted === null || !isRunning(pid, pidStarted)) return;
     // In the foreground the process is not the first of its group: it is ended with its namespace.
     signal(pid, 'SIGTERM');
   }
 
   /** Nothing is left of what a container said. The /etc of a namespace that was there before is not ours. */
-  async forget({ id, namespace }: ContainerRecord): Promise<void> {
+  async forget(record: ContainerRecord): Promise<void> {
+    const { id, namespace, detached } = record;
+    // The shell over a command would note how it ended when nobody asks any more.
+    const supervisor = detached ? (this.#supervisor(record) ?? findSupervisor(this.#stateFile(id))) : null;
+    if (supervisor !== null) await kill(supervisor);
     if (namespace === namespaceName(id)) removeFiles(namespace);
     removeState(this.#stateFile(id));
     for (const file of logFiles(this.#logFile(id))) await rm(file, { force: true });
@@ -199,11 +205,12 @@ export class Commands {
 
   /** The exit code of a container that has ended without a word; null where it has not. */
   #ended(record: ContainerRecord): number | null {
-    const { id, state, pid, pidStarted, detached, foreign, caller } = record;
+    const { state, pid, pidStarted, detached, foreign, caller } = record;
     if (state === 'exited') return null;
     if (detached && state === 'running') {
-      const known = this.#known(id);
-      const { running, exitCode } = known === null ? { running: false, exitCode: 137 } : outcome(known);
+      const supervisor = this.#supervisor(record);
+      const { running, exitCode } =
+        supervisor === null ? { running: false, exitCode: 137 } : outcome(supervisor);
       return running ? null : (exitCode ?? 137);
     }
     const watched = foreign ?? pid;
@@ -215,14 +222,18 @@ export class Commands {
     return started === null && startTimeOf(watched) !== null ? null : 137;
   }
 
-  /** What was noted of a command in the background; null where that is not readable. */
-  #known(id: string): CommandState | null {
+  /** The shell over a command in the background, as it was noted, or else as the record has it, which may be older than
+   * the command: a daemon can end between the two. Null where neither says. */
+  #supervisor({ id, state, pid, pidStarted }: ContainerRecord): Supervisor | null {
+    const stateFile = this.#stateFile(id);
     try {
-      return readState(this.#stateFile(id));
+      const noted = readState(stateFile);
+      if (noted !== null) return noted;
     } catch (error) {
       this.#parts.log.debug((error as Error).message);
-      return null;
     }
+    if (state !== 'running' || pid === null || pidStarted === null) return null;
+    return { pid, startTime: pidStarted, stateFile };
   }
 
   #logFile(id: string): string {

@@ -1,18 +1,21 @@
 /** What the daemon makes of commands that end, whoever runs them. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { startTimeOf } from '../../attach/detached.ts';
-import { namespaceName } from '../../attach/namespace.ts';
+import { skip } from '../../../../test/gen/skip.ts';
+import { type CommandState, isRunning, outcome, startDetached, startTimeOf } from '../../attach/detached.ts';
+import { namespaceName, removeNamespace } from '../../attach/namespace.ts';
 import { StaticControl } from '../../control/static-control.ts';
 import { nodeIdOf } from '../../control/static-place.ts';
 import { Commands } from '../../daemon/commands.ts';
 import { makeLogger } from '../../daemon/log.ts';
 import { type ContainerRecord, Records } from '../../daemon/records.ts';
 import { StateFolder } from '../../daemon/state.ts';
+import { container, containerId, noAttach } from '../attach/gen.ts';
 
 /** A daemon's commands, with a state folder of their own. */
 async function world(t: Test) {
@@ -103,4 +106,66 @@ t.test('a command in the foreground has ended', async (t) => {
   await end(patient.child);
   await other;
   t.same(told.slice(1), [[first, 137]], 'who knew is gone without a word');
+});
+
+/** A command in the background, and the record of its container. */
+async function background(t: Test, folder: string) {
+  const id = containerId();
+  const own = record(id, { detached: true, remove: false });
+  const state = await startDetached({
+    id,
+    namespace: await container(t, id),
+    hostname: null,
+    command: own.command,
+    env: {},
+    cwd: '/',
+    logFile: join(folder, `${id}.log`),
+    stateFile: join(folder, `${id}.command`),
+  });
+  t.teardown(() => signal(state, 'SIGKILL'));
+  return { own, state };
+}
+
+function signal({ pid }: CommandState, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // it has ended
+  }
+}
+
+t.test('a command in the background whose file is rubbish', async (t) => {
+  const no = noAttach();
+  if (no !== null) return skip(t, no);
+  const { records, commands, folder } = await world(t);
+  const { own, state } = await background(t, folder);
+  const running = { ...own, pid: state.pid, pidStarted: state.startTime };
+  await records.put(running);
+  await records.put(record('b'.repeat(64), { detached: true }));
+  writeFileSync(state.stateFile, '{');
+  const ended = new Promise<string>((resolve) => {
+    commands.onExit = async (id) => resolve(id);
+  });
+  commands.watch();
+  t.equal(await ended, 'b'.repeat(64), 'goes on: it is another that has ended');
+  await commands.end(running);
+  t.same(outcome(state), { running: false, exitCode: 143 }, 'and is ended by SIGTERM');
+});
+
+t.test('nothing is left of a command in the background that nobody knows', async (t) => {
+  const no = noAttach();
+  if (no !== null) return skip(t, no);
+  const { commands, folder } = await world(t);
+  for (const noted of ['{', null]) {
+    const { own, state } = await background(t, folder);
+    if (noted === null) rmSync(state.stateFile);
+    else writeFileSync(state.stateFile, noted);
+    // As on a busy machine: it comes to note how the command ended only later.
+    signal(state, 'SIGSTOP');
+    await removeNamespace(own.namespace);
+    await commands.forget(own);
+    signal(state, 'SIGCONT');
+    while (isRunning(state.pid, state.startTime)) await pause(10);
+    t.same(readdirSync(folder), []);
+  }
 });
