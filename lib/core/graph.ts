@@ -105,6 +105,11 @@ export class Graph implements PortKeeper {
     return [...this.#nodes.keys()];
   }
 
+  /** Has all ports drop what comes in as closed, or no longer. */
+  shut(shut: boolean): void {
+    for (const { sink } of this.#nodes.values()) if (sink instanceof PortNode) sink.shut = shut;
+  }
+
   /** Everything that queues packets. */
   get exhaling(): readonly Element[] {
     return this.#exhaling;

@@ -6,6 +6,7 @@
 import type { Port, PortError, PortHost } from '../io/port.ts';
 import { Batch } from './batch.ts';
 import { portHost } from './context.ts';
+import { CLOSED } from './drop.ts';
 import { type Context, Output, type Sink } from './element.ts';
 import type { PortSpec } from './graph.ts';
 import { NONE } from './packet.ts';
@@ -28,6 +29,8 @@ export class PortNode implements Sink {
   ready = false;
   /** Whether the poll wakes it. */
   watched = false;
+  /** Whether what comes in is dropped as closed. */
+  shut = false;
   /** When a port that failed is tried again, by the engine's clock. */
   retryAt = 0;
   /** Who sees what comes in and goes out. */
@@ -117,8 +120,14 @@ export class PortNode implements Sink {
     for (let i = 0; i < n; i++) batch.packets[i].port = this.#place;
     const { watchers } = this;
     for (let i = 0; i < watchers.length; i++) watchers[i].received(batch);
-    this.#out.next.push(batch);
+    if (this.shut) this.#drop(batch);
+    else this.#out.next.push(batch);
     return n;
+  }
+
+  #drop(batch: Batch): void {
+    for (let i = 0; i < batch.length; i++) this.port.stats.drop(batch.packets[i], CLOSED);
+    batch.clear();
   }
 
   async close(): Promise<void> {

@@ -1,10 +1,14 @@
 /** The engine on a thread: how it sleeps, on the event loop and blocked in a poll, with descriptors of this machine. */
 import t, { type Test } from 'tap';
 import { BATCH, Batch } from '../../../lib/core/batch.ts';
+import { VirtualClock } from '../../../lib/core/clock.ts';
 import { createContext } from '../../../lib/core/context.ts';
+import { CLOSED } from '../../../lib/core/drop.ts';
 import { Engine, type RunOptions } from '../../../lib/core/engine.ts';
+import { node } from '../../../lib/core/graph.ts';
 import type { Packet } from '../../../lib/core/packet.ts';
 import { DebugPool, JUMBO_SLOT } from '../../../lib/core/pool.ts';
+import { Queue } from '../../../lib/elements/queue.ts';
 import { memoryPair } from '../../../lib/io/memory.ts';
 import { libc } from '../../../lib/io/native/libc.ts';
 import { interrupt, makeInterrupter, Poller } from '../../../lib/io/native/poller.ts';
@@ -236,6 +240,85 @@ else {
     t.ok(await until(() => b.stats.txPackets === 2));
   });
 }
+
+/** A port at which so many packets wait, and that sends to nowhere. */
+class FullPort implements Port {
+  readonly name = 'full';
+  readonly medium = ETHERNET;
+  readonly mtu = 1514;
+  readonly offloads = 0;
+  readonly stats = new PortStats();
+  onError: Port['onError'] = null;
+  waiting: number;
+  #host: PortHost | null = null;
+
+  constructor(waiting: number) {
+    this.waiting = waiting;
+  }
+
+  async open(host: PortHost): Promise<void> {
+    this.#host = host;
+    host.wake();
+  }
+
+  /** Has so many wait. */
+  fill(waiting: number): void {
+    this.waiting = waiting;
+    this.#host!.wake();
+  }
+
+  receive(batch: Batch): number {
+    for (; this.waiting > 0 && batch.length < BATCH; this.waiting--) {
+      batch.add(this.#host!.pool.take()!.set(new Uint8Array(60)));
+    }
+    this.stats.received(60 * batch.length, batch.length);
+    return batch.length;
+  }
+
+  send(batch: Batch): void {
+    this.stats.sent(60 * batch.length, batch.length);
+    batch.release();
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** A clock that is a millisecond later whenever it is asked. */
+class SteadyClock extends VirtualClock {
+  override update(): void {
+    this.advance(1);
+  }
+}
+
+t.test('what an engine leaves behind when it is drained is counted', async (t) => {
+  for (const [waiting, what] of [
+    [1000, 'a little'],
+    [200_000, 'more than can be carried in time'],
+    [Number.POSITIVE_INFINITY, 'without end'],
+  ] as const) {
+    const pool = new DebugPool({ count: 1024 });
+    const engine = new Engine(createContext({ pool, clock: new SteadyClock() }));
+    const [port, out] = [new FullPort(waiting), new FullPort(0)];
+    await engine.apply({
+      port: { port, to: { out: 'queue' } },
+      queue: node(Queue, { capacity: 256 }, { out: 'out' }),
+      out: { port: out },
+    });
+    engine.drain();
+    const dropped = port.stats.droppedFor(CLOSED);
+    t.equal(out.stats.txPackets + dropped, port.stats.rxPackets, `${what}: all is carried or counted`);
+    t.ok(out.stats.txPackets >= 1000);
+    t.equal(dropped > 0, waiting > 1000, 'what there is no time for is dropped');
+    if (waiting < Number.POSITIVE_INFINITY) t.equal(port.waiting, 0, 'nothing waits any more');
+    t.equal(pool.used, 0);
+
+    const before = out.stats.txPackets;
+    port.fill(1);
+    while (engine.step() > 0);
+    t.equal(out.stats.txPackets, before + 1, 'an engine that goes on carries again');
+    await engine.close();
+  }
+});
 
 t.test('options that make no sense are refused', async (t) => {
   const engine = new Engine(createContext({ pool: new DebugPool({ count: 8 }) }));
