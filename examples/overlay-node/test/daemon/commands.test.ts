@@ -165,7 +165,7 @@ t.test('nothing is left of a command in the background that nobody knows', async
     await removeNamespace(own.namespace);
     await commands.forget(own);
     signal(state, 'SIGCONT');
-    while (isRunning(state.pid, state.startTime)) await pause(10);
+    for (let i = 0; i < 3000 && isRunning(state.pid, state.startTime); i++) await pause(10);
     t.same(readdirSync(folder), []);
   }
 });
