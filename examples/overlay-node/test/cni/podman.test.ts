@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
-import { type Host, Hosts, noScenarios, type Outcome } from '../scenario/hosts.ts';
+import { type Host, Hosts, LIMIT, noScenarios, type Outcome, reaches } from '../scenario/hosts.ts';
 import { PLUGIN } from './runtime.ts';
 
 const IMAGE = 'packetweave.test/busybox:1';
@@ -12,7 +12,7 @@ const APPLETS = ['sh', 'httpd', 'ping', 'sleep', 'wget', 'ip', 'cat'];
 /** What podman sets is more than a process without CAP_SYS_RESOURCE may. */
 const LIMITS = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024'];
 
-t.test('containers of podman on the overlay', { timeout: 120_000 }, async (t) => {
+t.test('containers of podman on the overlay', { timeout: LIMIT }, async (t) => {
   const no = noScenarios('podman', 'busybox', 'curl', 'tar');
   if (no !== null) return skip(t, no);
   const hosts = new Hosts(t, 2);
@@ -31,8 +31,9 @@ t.test('containers of podman on the overlay', { timeout: 120_000 }, async (t) =>
 
   t.test('the overlay reaches it, by its name and its aliases', async (t) => {
     for (const name of ['web', 'www', 'web.demo']) {
+      t.ok(await reaches(two, 'far', name));
       const ping = ['ping', '-c', '2', '-i', '0.2', '-W', '2', name];
-      t.match(await two.cli('run', '--network', 'demo', '--', ...ping), / 0% packet loss/, name);
+      t.match(await two.cli('exec', 'far', ...ping), / 0% packet loss/, name);
     }
     const { stdout, stderr } = await two.exec(
       'curl',

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { Namespaces } from '../../../../test/gen/netns.ts';
 import { answer } from '../../cni/plugin.ts';
-import type { Host } from '../scenario/hosts.ts';
+import { type Host, until } from '../scenario/hosts.ts';
 
 export const PLUGIN = fileURLToPath(new URL('../../bin/packetweave-cni.js', import.meta.url));
 
@@ -93,6 +93,11 @@ export class Sandboxes {
   /** Runs a command in one, and answers what it printed. Throws where it fails. */
   run(name: string, command: string): string {
     return this.#namespaces.run(name, command);
+  }
+
+  /** Waits until an address or name answers in one. */
+  reaches(name: string, to: string): Promise<boolean> {
+    return until(async () => (await this.#namespaces.attempt(name, `ping -c 1 -W 1 ${to}`)).ok);
   }
 
   /** Takes one away before its time. */

@@ -1,13 +1,13 @@
 /** The plugin on two hosts with real daemons, as a runtime calls it. */
 import t from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
-import { Hosts, noScenarios, until } from '../scenario/hosts.ts';
+import { Hosts, LIMIT, noScenarios, until } from '../scenario/hosts.ts';
 import { addressesOf, call, execute, Sandboxes } from './runtime.ts';
 
 const ID = (digit: string) => digit.repeat(64);
 const SUBNETS = ['--subnet', '10.77.0.0/24', '--subnet', 'fd00:77::/64'];
 
-t.test('attached, looked at, taken away', { timeout: 120_000 }, async (t) => {
+t.test('attached, looked at, taken away', { timeout: LIMIT }, async (t) => {
   const no = noScenarios();
   if (no !== null) return skip(t, no);
   const hosts = new Hosts(t, 2);
@@ -60,6 +60,7 @@ t.test('attached, looked at, taken away', { timeout: 120_000 }, async (t) => {
   t.test('they reach each other, by address and by name', async (t) => {
     sandboxes.resolve('client', other);
     for (const to of [...addressesOf(added), 'web', ID('a').slice(0, 12), 'web.demo']) {
+      t.ok(await sandboxes.reaches('client', to));
       const text = sandboxes.run('client', `ping -c 2 -i 0.2 -W 2 ${to}`);
       t.match(text, / 0% packet loss/, to);
     }
@@ -180,6 +181,7 @@ t.test('attached, looked at, taken away', { timeout: 120_000 }, async (t) => {
     await one.up();
     const check = () => call(one, 'CHECK', web, { prevResult: added.answer });
     t.ok(await until(async () => (await check()).code === 0), 'the others are as they were');
+    t.ok(await sandboxes.reaches('client', 'web'));
     const text = sandboxes.run('client', 'ping -c 2 -i 0.2 -W 2 web');
     t.match(text, / 0% packet loss/);
     const { namespace: _, ...nowhere } = about;

@@ -22,8 +22,12 @@ export function noScenarios(...programs: readonly string[]): string | null {
   return noNamespaces() ?? noNative();
 }
 
-/** Milliseconds that a daemon has to answer: machines can be busy. */
+/** Milliseconds that a daemon, and most of what is waited for, has: machines can be busy. */
 const PATIENCE = 30_000;
+/** Milliseconds that it has to end. */
+const END = 60_000;
+/** Milliseconds that a whole test with hosts may take: many times what it takes on a machine with nothing else to do. */
+export const LIMIT = 400_000;
 /** Address of a machine that is no host. */
 export const UNDERLAY = '192.0.2.100';
 
@@ -122,8 +126,9 @@ export class Host {
     if (daemon === null || daemon.exitCode !== null || daemon.signalCode !== null) return;
     const exited = new Promise((resolve) => daemon.once('exit', resolve));
     daemon.kill(signal);
-    await Promise.race([exited, pause(15_000, undefined, { ref: false })]);
-    if (daemon.exitCode === null && daemon.signalCode === null) daemon.kill('SIGKILL');
+    await Promise.race([exited, pause(END, undefined, { ref: false })]);
+    daemon.kill('SIGKILL');
+    await exited;
   }
 
   /** Runs the command line on this host; throws what it said where it failed. */
@@ -167,6 +172,9 @@ export class Host {
   }
 }
 
+/** Namespaces as daemons call them, those of containers and of gateways: never one that a test made. */
+const MADE = /^(pw-[0-9a-f]{12}|pwg-[0-9a-f]{6}-\d+)$/;
+
 export class Hosts {
   readonly all: readonly Host[];
   /** Namespace of what joins the hosts; it has the address {@link UNDERLAY}. */
@@ -197,7 +205,7 @@ export class Hosts {
 
   /** Namespaces that the daemons of these hosts made, and that are there. */
   namespaces(): string[] {
-    const made = netns().filter((name) => !this.#before.includes(name) && /^pwg?-/.test(name));
+    const made = netns().filter((name) => !this.#before.includes(name) && MADE.test(name));
     return made.filter((name) => this.#owns(name));
   }
 
@@ -227,8 +235,17 @@ export class Hosts {
       const files = readdirSync(join(folder, 'state'), { recursive: true, withFileTypes: true });
       return files
         .filter((file) => file.isFile() && file.name.endsWith('.json'))
-        .some((file) => readFileSync(join(file.parentPath, file.name), 'utf8').includes(name.split('-')[1]));
+        .some((file) => read(join(file.parentPath, file.name)).includes(name.split('-')[1]));
     });
+  }
+}
+
+/** Text of a record; nothing where it was removed meanwhile. */
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
   }
 }
 
@@ -259,7 +276,7 @@ export class Pings {
     this.#child.stdout?.on('data', (part) => {
       this.#text += part;
     });
-    this.#ended = new Promise((resolve) => this.#child.once('exit', resolve));
+    this.#ended = new Promise((resolve) => this.#child.once('close', resolve));
     t.teardown(() => this.#child.kill('SIGKILL'));
   }
 
@@ -270,10 +287,10 @@ export class Pings {
   /** Waits for more answers. */
   more(count = 20): Promise<boolean> {
     const before = this.answers;
-    return until(() => this.answers >= before + count, 20_000);
+    return until(() => this.answers >= before + count);
   }
 
-  /** How many were lost: those without an answer of which a later one has one. The last may be on its way. */
+  /** How many were lost: those without an answer between two that have one. The last may be on its way. */
   async stop(): Promise<number> {
     if (!(await this.more(5))) throw new Error('no ping is answered any more');
     this.#child.kill('SIGINT');
@@ -281,8 +298,17 @@ export class Pings {
     const answered = new Set(
       [...this.#text.matchAll(/bytes from .* icmp_seq=(\d+) /g)].map(([, n]) => Number(n)),
     );
-    return Math.max(...answered) - answered.size;
+    return Math.max(...answered) - Math.min(...answered) + 1 - answered.size;
   }
+}
+
+/**
+ * Waits until a container gets an answer from an address or name. What runs is ready on its own host: the others may
+ * hear of it a moment later, and the first packets to them may be lost.
+ */
+export function reaches(host: Host, container: string, to: string): Promise<boolean> {
+  const ping = () => host.attempt('exec', container, 'ping', '-c', '1', '-W', '1', to);
+  return until(async () => (await ping()).code === 0);
 }
 
 /** A command that serves HTTP and answers everything with a text. */
@@ -295,7 +321,7 @@ export function httpServer(port: number, text: string): string[] {
 export const LEFT = 30_000;
 
 /** Waits until something is so; false where it is not within `ms`. */
-export async function until(condition: () => boolean | Promise<boolean>, ms = 10_000): Promise<boolean> {
+export async function until(condition: () => boolean | Promise<boolean>, ms = PATIENCE): Promise<boolean> {
   const end = Date.now() + ms;
   while (Date.now() < end) {
     if (await condition()) return true;

@@ -6,14 +6,14 @@ import t from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
 import type { Container } from '../../api/api.ts';
 import { alone, left, said, state, stored } from './alone.ts';
-import { Hosts, noScenarios, run, until } from './hosts.ts';
+import { Hosts, LIMIT, noScenarios, run, until } from './hosts.ts';
 
 const BIN = new URL('../../bin/packetweave.js', import.meta.url).pathname;
 const address = ({ endpoints }: Container) => endpoints[0].addresses[0].split('/')[0];
 const pings = (from: Container, to: string) =>
   until(async () => (await run(from.namespace, 'ping', '-c', '1', '-W', '1', to)).code === 0, 15_000);
 
-t.test('one host', { timeout: 110_000 }, async (t) => {
+t.test('one host', { timeout: LIMIT }, async (t) => {
   const no = noScenarios();
   if (no !== null) return skip(t, no);
   const { host, client, start, rm, all, up } = await alone(t);
@@ -129,7 +129,7 @@ t.test('one host', { timeout: 110_000 }, async (t) => {
   });
 });
 
-t.test('what init was told to advertise is remembered', { timeout: 60_000 }, async (t) => {
+t.test('what init was told to advertise is remembered', { timeout: LIMIT }, async (t) => {
   const no = noScenarios();
   if (no !== null) return skip(t, no);
   const [host] = new Hosts(t, 1).all;
@@ -143,7 +143,7 @@ t.test('what init was told to advertise is remembered', { timeout: 60_000 }, asy
   t.match(await host.cli('node', 'ls'), /198\.51\.100\.7/);
 });
 
-t.test('a full disk', { timeout: 60_000 }, async (t) => {
+t.test('a full disk', { timeout: LIMIT }, async (t) => {
   const no = noScenarios();
   if (no !== null) return skip(t, no);
   const { host, start, rm, all } = await alone(t, (host) => {

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
-import { type Host, Hosts, httpServer, noScenarios, Pings, until } from './hosts.ts';
+import { type Host, Hosts, httpServer, LIMIT, noScenarios, Pings, until } from './hosts.ts';
 
 const SLEEP = ['sleep', '600'];
 
@@ -23,7 +23,7 @@ const show = async (host: Host) => JSON.parse(await host.cli('ps', '--json'))[0]
 const curl = (host: Host, to: string) =>
   host.cli('exec', 'client', 'curl', '-sS', '--max-time', '5', `http://${to}/`);
 
-t.test('a daemon that is killed and comes back', { timeout: 90_000 }, async (t) => {
+t.test('a daemon that is killed and comes back', { timeout: LIMIT }, async (t) => {
   const no = noScenarios('curl');
   if (no !== null) return skip(t, no);
   const { hosts, pings } = await pair(t);
@@ -51,7 +51,7 @@ t.test('a daemon that is killed and comes back', { timeout: 90_000 }, async (t) 
   t.same(hosts.namespaces(), [], 'nothing is left, not even what was kept ready');
 });
 
-t.test('without the host that carries the store', { timeout: 90_000 }, async (t) => {
+t.test('without the host that carries the store', { timeout: LIMIT }, async (t) => {
   const no = noScenarios();
   if (no !== null) return skip(t, no);
   const hosts = new Hosts(t, 3);
@@ -68,12 +68,7 @@ t.test('without the host that carries the store', { timeout: 90_000 }, async (t)
     JSON.parse(
       await one.cli('doctor', '--json').catch((error) => error.message.split('\n').slice(1).join('\n')),
     );
-  t.ok(
-    await until(
-      async () => !(await away()).find(({ name }: { name: string }) => name === 'store').ok,
-      20_000,
-    ),
-  );
+  t.ok(await until(async () => !(await away()).find(({ name }: { name: string }) => name === 'store').ok));
   const refused = await one.attempt('network', 'create', 'more');
   t.match(refused, { code: 1, stderr: /nothing can be changed/ });
   t.ok(await pings.more(100), 'traffic goes on');
@@ -101,7 +96,7 @@ t.test('without the host that carries the store', { timeout: 90_000 }, async (t)
   });
 });
 
-t.test('keys are replaced under traffic', { timeout: 120_000 }, async (t) => {
+t.test('keys are replaced under traffic', { timeout: LIMIT }, async (t) => {
   const no = noScenarios('tshark');
   if (no !== null) return skip(t, no);
   const { hosts, pings } = await pair(t, '--key-period', '20');

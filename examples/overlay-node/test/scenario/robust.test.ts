@@ -4,12 +4,12 @@ import t from 'tap';
 import { Random } from '../../../../lib/core/random.ts';
 import { skip } from '../../../../test/gen/skip.ts';
 import { alone, left, said, stored } from './alone.ts';
-import { noScenarios, until } from './hosts.ts';
+import { LIMIT, noScenarios, until } from './hosts.ts';
 
 const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
 const ROUNDS = Number(process.env.ROUNDS ?? 4);
 
-t.test('a daemon that is killed at any moment', { timeout: 90_000 }, async (t) => {
+t.test('a daemon that is killed at any moment', { timeout: LIMIT }, async (t) => {
   const no = noScenarios();
   if (no !== null) return skip(t, no);
   t.comment(`SEED=${SEED}`);

@@ -5,15 +5,15 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
-import { type Host, Hosts, httpServer, LEFT, noScenarios, until } from './hosts.ts';
+import { type Host, Hosts, httpServer, LEFT, LIMIT, noScenarios, reaches, until } from './hosts.ts';
 
 const PAYLOAD = 'nobody on the way may read this';
 
 /** What `dig` answers inside of a container that is made for it. */
 const dig = async (host: Host, network: string, ...args: readonly string[]) =>
-  (await host.cli('run', '--network', network, '--', 'dig', '+tries=1', '+time=2', ...args)).trim();
+  (await host.cli('run', '--network', network, '--', 'dig', '+tries=3', '+time=5', ...args)).trim();
 
-t.test('from nothing to two containers that talk', { timeout: 90_000 }, async (t) => {
+t.test('from nothing to two containers that talk', { timeout: LIMIT }, async (t) => {
   const no = noScenarios('dig', 'curl', 'tcpdump', 'iperf3');
   if (no !== null) return skip(t, no);
   const hosts = new Hosts(t, 2);
@@ -30,7 +30,9 @@ t.test('from nothing to two containers that talk', { timeout: 90_000 }, async (t
   await new Promise((resolve) => tcpdump.stderr?.once('data', resolve));
 
   t.test('ping by name', async (t) => {
-    const text = await two.cli('run', '--network', 'demo', '--', 'ping', '-c', '3', '-i', '0.2', 'web');
+    await two.cli('run', '-d', '--network', 'demo', '--name', 'client', '--', 'sleep', '600');
+    t.ok(await reaches(two, 'client', 'web'));
+    const text = await two.cli('exec', 'client', 'ping', '-c', '3', '-i', '0.2', 'web');
     t.match(text, / 0% packet loss/);
   });
 
@@ -57,6 +59,22 @@ t.test('from nothing to two containers that talk', { timeout: 90_000 }, async (t
     }
     const { stdout } = await one.exec('curl', '-sS', '--max-time', '5', url('127.0.0.1', 8080));
     t.match(stdout, PAYLOAD, 'host1 by its own loopback');
+  });
+
+  t.test('the underlay has none of the payload', async (t) => {
+    const exited = new Promise((resolve) => tcpdump.once('exit', resolve));
+    tcpdump.kill('SIGINT');
+    await exited;
+    const bytes = readFileSync(dump);
+    t.ok(bytes.length > 10_000, `${bytes.length} bytes were captured`);
+    // The published port of the host is outside of the overlay: it was asked from host2 in clear.
+    const inside = spawn('tcpdump', ['-r', dump, '-w', '-', 'udp or esp']);
+    const parts: Buffer[] = [];
+    inside.stdout.on('data', (part) => parts.push(part));
+    await new Promise((resolve) => inside.once('close', resolve));
+    const tunnelled = Buffer.concat(parts);
+    t.ok(tunnelled.length > 3000, `${tunnelled.length} of them in tunnels`);
+    t.notOk(tunnelled.includes(PAYLOAD), 'the payload is not among them');
   });
 
   t.test('streams', async (t) => {
@@ -88,24 +106,9 @@ t.test('from nothing to two containers that talk', { timeout: 90_000 }, async (t
     t.match(stderr, /Bind for 0\.0\.0\.0:8080 failed: port is already allocated/);
   });
 
-  t.test('the underlay has none of the payload', async (t) => {
-    const exited = new Promise((resolve) => tcpdump.once('exit', resolve));
-    tcpdump.kill('SIGINT');
-    await exited;
-    const bytes = readFileSync(dump);
-    t.ok(bytes.length > 10_000, `${bytes.length} bytes were captured`);
-    // The published port of the host is outside of the overlay: it was asked from host2 in clear.
-    const inside = spawn('tcpdump', ['-r', dump, '-w', '-', 'udp or esp']);
-    const parts: Buffer[] = [];
-    inside.stdout.on('data', (part) => parts.push(part));
-    await new Promise((resolve) => inside.once('close', resolve));
-    const tunnelled = Buffer.concat(parts);
-    t.ok(tunnelled.length > 3000, `${tunnelled.length} of them in tunnels`);
-    t.notOk(tunnelled.includes(PAYLOAD), 'the payload is not among them');
-  });
-
   t.test('what is left when all is removed', async (t) => {
     await one.cli('rm', '--force', 'web');
+    await two.cli('rm', '--force', 'client');
     await one.cli('network', 'rm', 'demo');
     t.ok(await until(() => hosts.namespaces().length === 0, LEFT), `${hosts.namespaces()}`);
     await two.cli('leave');
