@@ -11,8 +11,9 @@ import { type Host, noScenarios, type Outcome } from '../scenario/hosts.ts';
 const BUSYBOX = '/bin/busybox';
 const APPLETS = ['sh', 'sleep', 'ping', 'cat', 'nslookup', 'ip', 'nc', 'wget', 'httpd', 'true'];
 
-/** Milliseconds that an engine may take to start. */
-const START = 30_000;
+/** Milliseconds that an engine may take to start, and to end with its containerd. */
+const START = 90_000;
+const END = 60_000;
 
 /** Why there can be no Docker engine here, or null where there can. */
 export function noEngines(): string | null {
@@ -87,7 +88,7 @@ export class EngineHost {
     if (engine === null || engine.exitCode !== null) return;
     const exited = new Promise((resolve) => engine.once('exit', resolve));
     engine.kill('SIGTERM');
-    await Promise.race([exited, pause(15_000, undefined, { ref: false })]);
+    await Promise.race([exited, pause(END, undefined, { ref: false })]);
     if (engine.exitCode === null) engine.kill('SIGKILL');
   }
 

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
-import { Hosts, until } from '../scenario/hosts.ts';
+import { Hosts, LIMIT, until } from '../scenario/hosts.ts';
 import { EngineHost, noEngines } from './engine-host.ts';
 
 const PAYLOAD = 'nobody on the way may read this';
@@ -22,6 +22,9 @@ async function pings(from: EngineHost, container: string, to: string): Promise<b
   return code === 0;
 }
 
+/** Waits until it does: the other host may hear of a container a moment after its own engine is done. */
+const reaches = (from: EngineHost, container: string, to: string) => until(() => pings(from, container, to));
+
 /** Address of a container in a network, as its engine says. */
 function addressOf(of: EngineHost, container: string, network = 'demo'): Promise<string> {
   const format = `{{(index .NetworkSettings.Networks "${network}").IPAddress}}`;
@@ -38,6 +41,15 @@ async function known(on: EngineHost, network: string): Promise<Record<string, st
 /** Waits until a host knows a name. */
 const knows = (on: EngineHost, network: string, name: string) =>
   until(async () => name in (await known(on, network)));
+
+/** Waits until a host knows these containers of a network, and no other. */
+const has = (on: EngineHost, network: string, ...names: readonly string[]) =>
+  until(
+    async () =>
+      Object.keys(await known(on, network))
+        .sort()
+        .join() === names.join(),
+  );
 
 /** Whether no device of the plugin is left on a host: they go soon after their containers. */
 const clean = (on: EngineHost) => until(async () => (await on.devices()).length === 0);
@@ -57,7 +69,7 @@ async function engines(t: Test): Promise<EngineHost[] | string> {
   return all;
 }
 
-t.test('two engines', { timeout: 150_000 }, async (t) => {
+t.test('two engines', { timeout: LIMIT }, async (t) => {
   const no = noEngines();
   if (no !== null) return skip(t, no);
   const all = await engines(t);
@@ -89,15 +101,15 @@ t.test('two engines', { timeout: 150_000 }, async (t) => {
     await two.docker('run', '-d', '--name', 'bb', '--network', 'demo', '--dns', gateway, ...SLEEP);
     const [a, b] = [await addressOf(one, 'aa'), await addressOf(two, 'bb')];
     t.not(a, b);
-    t.ok(await pings(one, 'aa', b), `${a} reaches ${b}`);
-    t.ok(await pings(two, 'bb', a), `${b} reaches ${a}`);
+    t.ok(await reaches(one, 'aa', b), `${a} reaches ${b}`);
+    t.ok(await reaches(two, 'bb', a), `${b} reaches ${a}`);
     t.ok(await knows(two, 'demo', 'aa'), 'its name is known on the other host');
-    t.ok(await pings(two, 'bb', 'aa'), 'by name');
-    t.ok(await pings(two, 'bb', 'alias'), 'by alias');
-    const run = ['run', '--network', 'demo', '--', 'ping', '-c', '1', '-W', '2'];
-    t.match(await one.host.cli(...run, 'bb'), / 0% packet loss/, 'from a command of this host');
+    t.ok(await reaches(two, 'bb', 'aa'), 'by name');
+    t.ok(await reaches(two, 'bb', 'alias'), 'by alias');
+    const run = ['run', '--network', 'demo', '--', 'ping', '-c', '3', '-i', '0.2', '-W', '2', 'bb'];
+    t.ok(await until(async () => (await one.host.attempt(...run)).code === 0), 'from a command of this host');
     await one.host.cli('run', '-d', '--network', 'demo', '--name', 'native', '--', 'sleep', '600');
-    t.ok(await pings(two, 'bb', 'native'), 'and the other way');
+    t.ok(await reaches(two, 'bb', 'native'), 'and the other way');
     await one.host.cli('rm', '-f', 'native');
   });
 
@@ -159,8 +171,8 @@ t.test('two engines', { timeout: 150_000 }, async (t) => {
     await two.docker('network', 'connect', 'second', 'bb');
     const a = await addressOf(one, 'aa', 'second');
     t.match(a, /^10\.99\.0\./);
-    t.ok(await pings(two, 'bb', a));
-    t.ok(await until(() => pings(two, 'bb', 'left')), 'by alias');
+    t.ok(await reaches(two, 'bb', a));
+    t.ok(await reaches(two, 'bb', 'left'), 'by alias');
     await one.docker('network', 'disconnect', 'second', 'aa');
     t.notOk(await pings(two, 'bb', a));
     t.ok(await pings(two, 'bb', 'aa'), 'the other network is as it was');
@@ -172,8 +184,8 @@ t.test('two engines', { timeout: 150_000 }, async (t) => {
   t.test("docker restart, rename, and an address of one's own", async (t) => {
     await one.docker('restart', '-t', '0', 'aa');
     const a = await addressOf(one, 'aa');
-    t.ok(await until(() => pings(two, 'bb', 'aa')), `aa is ${a} now`);
-    t.equal((await one.devices()).length, 0, 'devices are in containers');
+    t.ok(await reaches(two, 'bb', 'aa'), `aa is ${a} now`);
+    t.ok(await clean(one), 'devices are in containers');
     await one.docker('rename', 'aa', 'renamed');
     t.ok(await knows(two, 'demo', 'renamed'));
     await one.docker('rename', 'renamed', 'aa');
@@ -197,11 +209,11 @@ t.test('two engines', { timeout: 150_000 }, async (t) => {
     t.match(taken, { code: 125, stderr: /Address already in use: 10\.98\.0\.77 in network third/ });
     await two.docker('rm', 'dd');
     await two.docker('run', '-d', '--name', 'dd', '--network', 'third', ...SLEEP);
-    t.ok(await pings(two, 'dd', '10.98.0.77'));
+    t.ok(await reaches(two, 'dd', '10.98.0.77'));
     const format = '{{.NetworkSettings.Networks.third.GlobalIPv6Address}}';
     const six = await one.docker('inspect', '-f', format, 'cc');
     t.match(six, /^fd00:98::/);
-    t.ok(await until(() => pings(two, 'dd', six)), `${six} is reached`);
+    t.ok(await reaches(two, 'dd', six), `${six} is reached`);
     await one.docker('rm', '-f', 'cc');
     await two.docker('rm', '-f', 'dd');
     for (const each of all) await each.docker('network', 'rm', 'third');
@@ -212,9 +224,9 @@ t.test('two engines', { timeout: 150_000 }, async (t) => {
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
       await one.host.down(signal);
       await one.up();
-      t.ok(await until(() => pings(two, 'bb', a)), `after ${signal} ${a} is reached`);
+      t.ok(await reaches(two, 'bb', a), `after ${signal} ${a} is reached`);
     }
-    t.ok(await pings(two, 'bb', 'aa'), 'and has its name');
+    t.ok(await reaches(two, 'bb', 'aa'), 'and has its name');
     await one.docker('rm', '-f', 'aa');
     t.ok(await clean(one), 'no device is left');
     t.ok(await until(async () => !('aa' in (await known(two, 'demo')))));
@@ -226,33 +238,40 @@ t.test('two engines', { timeout: 150_000 }, async (t) => {
     await one.stopEngine();
     t.equal(await one.startEngine(), null);
     const running = () => one.attempt('inspect', '-f', '{{.State.Running}}', 'aa');
-    t.ok(await until(async () => (await running()).stdout.trim() === 'true'));
-    t.ok(await pings(two, 'bb', await addressOf(one, 'aa')), 'a container that is started again');
-    t.ok(await until(() => pings(two, 'bb', 'aa')), 'by name');
-    t.strictSame(Object.keys(await known(two, 'demo')).sort(), ['aa', 'bb']);
+    t.ok(await until(async () => (await running()).stdout.trim() === 'true', 60_000));
+    t.ok(await reaches(two, 'bb', await addressOf(one, 'aa')), 'a container that is started again');
+    t.ok(await reaches(two, 'bb', 'aa'), 'by name');
+    t.ok(await has(two, 'demo', 'aa', 'bb'));
     const before = await addressOf(one, 'aa');
     await one.killEngine();
     t.ok(await pings(two, 'bb', before), 'a container goes on without its engine');
     t.equal(await one.startEngine(), null);
     const again = async () =>
       (await running()).stdout.trim() === 'true' && (await addressOf(one, 'aa')) !== before;
-    t.ok(await until(again), 'an engine that was killed starts its containers anew');
-    t.ok(await until(() => pings(two, 'bb', 'aa')));
-    t.strictSame(Object.keys(await known(two, 'demo')).sort(), ['aa', 'bb'], 'nothing of before is left');
+    t.ok(await until(again, 60_000), 'an engine that was killed starts its containers anew');
+    t.ok(await reaches(two, 'bb', 'aa'));
+    t.ok(await has(two, 'demo', 'aa', 'bb'), 'nothing of before is left');
     t.ok(await clean(one), 'no device is left');
     await one.docker('start', 'cc');
-    t.ok(await until(() => pings(two, 'bb', 'cc')), 'one that is started by hand');
+    t.ok(await reaches(two, 'bb', 'cc'), 'one that is started by hand');
     await one.docker('rm', '-f', 'cc');
   });
 
   t.test('the store is away', async (t) => {
-    const refused = async (how: string) => {
+    const run = async () => {
       const began = performance.now();
-      const { code, stderr } = await two.attempt('run', '--rm', '--network', 'demo', 'box', 'true');
+      const outcome = await two.attempt('run', '--rm', '--network', 'demo', 'box', 'true');
+      return { ...outcome, took: performance.now() - began };
+    };
+    const usual = await run();
+    t.equal(usual.code, 0);
+    const refused = async (how: string) => {
+      const { code, stderr, took } = await run();
       t.equal(code, 125);
       t.match(stderr, /store .*away|may be away/, how);
       t.comment(`${how}: ${stderr.trim()}`);
-      t.ok(performance.now() - began < 10_000, 'within ten seconds');
+      // What the engine itself takes is for the machine to say.
+      t.ok(took - usual.took < 10_000, 'within ten seconds');
     };
     process.kill(one.host.pid, 'SIGSTOP');
     await refused('it hangs');
@@ -260,8 +279,7 @@ t.test('two engines', { timeout: 150_000 }, async (t) => {
     await one.host.down('SIGKILL');
     await refused('it is gone');
     await one.up();
-    const run = () => two.attempt('run', '--rm', '--network', 'demo', 'box', 'true');
-    t.ok(await until(async () => (await run()).code === 0, 20_000), 'and there again');
+    t.ok(await until(async () => (await run()).code === 0), 'and there again');
   });
 
   t.test('nothing is left', async (t) => {

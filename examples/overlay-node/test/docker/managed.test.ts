@@ -5,13 +5,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
-import { Hosts, noScenarios, type Outcome, until } from '../scenario/hosts.ts';
+import { Hosts, LIMIT, noScenarios, until } from '../scenario/hosts.ts';
 import { EngineHost, noEngines } from './engine-host.ts';
 
 const BUILD = fileURLToPath(new URL('../../dist/docker/managed/build.js', import.meta.url));
 const BIN = fileURLToPath(new URL('../../bin/packetweave.js', import.meta.url));
 const PLUGIN = 'packetweave:latest';
 const SLEEP = ['box', 'sleep', '600'];
+/** Milliseconds for what the plugin or the swarm does by itself: waits between their attempts double. */
+const PATIENCE = 60_000;
 const IPAM = (network: string) => ['--ipam-driver', PLUGIN, '--ipam-opt', `network=${network}`];
 
 /** Folder of the host that the plugin has its state in. */
@@ -38,7 +40,7 @@ async function install(on: EngineHost, folder: string): Promise<void> {
 const inside = (root: string, ...command: readonly string[]) =>
   execFileSync('env', ['-i', 'PATH=/usr/bin:/usr/sbin', 'chroot', root, ...command], { encoding: 'utf8' });
 
-t.test('what is built lacks nothing', { timeout: 60_000 }, async (t) => {
+t.test('what is built lacks nothing', { timeout: LIMIT }, async (t) => {
   const no = noScenarios('ldd', 'chroot');
   if (no !== null) return skip(t, no);
   const folder = join(t.testdir(), 'plugin');
@@ -79,10 +81,14 @@ async function engines(t: Test): Promise<EngineHost[] | string> {
   return all;
 }
 
-const ping = (from: EngineHost, container: string, to: string): Promise<Outcome> =>
-  from.attempt('exec', container, 'ping', '-c', '1', '-W', '2', to);
+/** Waits until a container reaches an address: the other host, or a plugin that starts again, may need a while. */
+const reaches = (from: EngineHost, container: string, to: string): Promise<boolean> =>
+  until(
+    async () => (await from.attempt('exec', container, 'ping', '-c', '1', '-W', '2', to)).code === 0,
+    PATIENCE,
+  );
 
-t.test('managed plugins', { timeout: 150_000 }, async (t) => {
+t.test('managed plugins', { timeout: LIMIT }, async (t) => {
   const no = noEngines();
   if (no !== null) return skip(t, no);
   const all = await engines(t);
@@ -98,7 +104,7 @@ t.test('managed plugins', { timeout: 150_000 }, async (t) => {
       ...['plugin', 'set', 'packetweave', `PACKETWEAVE_TOKEN=${token}`, `PACKETWEAVE_STORE=${store}`],
     );
     await two.docker('plugin', 'enable', 'packetweave');
-    t.ok(await until(async () => JSON.parse(await cli(one, 'node', 'ls', '--json')).length === 2));
+    t.ok(await until(async () => JSON.parse(await cli(one, 'node', 'ls', '--json')).length === 2, PATIENCE));
   });
 
   t.test('containers reach each other', async (t) => {
@@ -107,16 +113,16 @@ t.test('managed plugins', { timeout: 150_000 }, async (t) => {
       await each.docker(...create);
       await each.docker('run', '-d', '--name', each.host.name, '--network', 'demo', ...SLEEP);
     }
-    t.match(await ping(two, 'host2', '10.0.1.1'), { code: 0 }, 'the gateway');
-    t.match(await ping(two, 'host2', '10.0.1.2'), { code: 0 }, 'the container of the other host');
-    t.match(await ping(one, 'host1', '10.0.1.3'), { code: 0 }, 'and the other way');
+    t.ok(await reaches(two, 'host2', '10.0.1.1'), 'the gateway');
+    t.ok(await reaches(two, 'host2', '10.0.1.2'), 'the container of the other host');
+    t.ok(await reaches(one, 'host1', '10.0.1.3'), 'and the other way');
   });
 
   t.test('the plugin starts again', async (t) => {
     t.match(await two.attempt('plugin', 'disable', 'packetweave'), { code: 1, stderr: /is in use/ });
     await two.docker('plugin', 'disable', '-f', 'packetweave');
     await two.docker('plugin', 'enable', 'packetweave');
-    t.ok(await until(async () => (await ping(two, 'host2', '10.0.1.2')).code === 0));
+    t.ok(await reaches(two, 'host2', '10.0.1.2'));
     for (const each of all) {
       await each.docker('rm', '-f', each.host.name);
       await each.docker('network', 'rm', 'demo');
@@ -139,32 +145,31 @@ t.test('managed plugins', { timeout: 150_000 }, async (t) => {
     );
     const containers = async () =>
       (await Promise.all(all.map((each) => each.docker('ps', '-q', '-f', 'name=web')))).filter(Boolean);
-    t.ok(await until(async () => (await containers()).length === 2, 30_000), 'each has one');
+    t.ok(await until(async () => (await containers()).length === 2, PATIENCE), 'each has one');
     const [a, b] = await containers();
     // Which addresses they have depends on whether a first attempt was given one: the nodes begin in the same instant.
     const addressOf = (each: EngineHost, id: string) =>
       each.docker('inspect', '-f', '{{.NetworkSettings.Networks.app.IPAddress}}', id);
     const addresses = [await addressOf(one, a), await addressOf(two, b)];
     t.equal(new Set(addresses).size, 2, `two addresses: ${addresses}`);
-    t.match(await ping(one, a, addresses[1]), { code: 0 });
-    t.match(await ping(two, b, addresses[0]), { code: 0 });
+    t.ok(await reaches(one, a, addresses[1]));
+    t.ok(await reaches(two, b, addresses[0]));
     for (const [each, id] of [[one, a] as const, [two, b] as const]) {
       const known = async () => {
         const { stdout } = await each.attempt('exec', id, 'nslookup', 'tasks.web');
         return addresses.every((address) => stdout.includes(address));
       };
-      t.ok(await until(known), `${each.host.name} knows both by the name of the service`);
+      t.ok(await until(known, PATIENCE), `${each.host.name} knows both by the name of the service`);
     }
     await two.docker('run', '-d', '--name', 'alone', '--network', 'app', ...SLEEP);
-    t.match(
-      await ping(two, 'alone', addresses[0]),
-      { code: 0 },
-      'a container by itself on the network of the swarm',
-    );
+    t.ok(await reaches(two, 'alone', addresses[0]), 'a container by itself on the network of the swarm');
     await two.docker('rm', '-f', 'alone');
     await one.docker('service', 'rm', 'web');
     const left = async () => JSON.parse(await cli(one, 'network', 'ls', '--json'));
-    t.ok(await until(async () => (await left()).length === 0), 'nothing is left of it in the overlay');
+    t.ok(
+      await until(async () => (await left()).length === 0, PATIENCE),
+      'nothing is left of it in the overlay',
+    );
     await one.docker('network', 'rm', 'app');
   });
 });

@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
-import { type Host, Hosts, noScenarios, until } from '../scenario/hosts.ts';
+import { type Host, Hosts, LIMIT, noScenarios, until } from '../scenario/hosts.ts';
 
 const hex = (n: number) => n.toString(16).padStart(4, '0').repeat(16);
 const GATEWAY = { RequestAddressType: 'com.docker.network.gateway' };
@@ -148,7 +148,7 @@ async function started(t: Test): Promise<Caller | null> {
   return caller;
 }
 
-t.test('the plugin', { timeout: 60_000 }, async (t) => {
+t.test('the plugin', { timeout: LIMIT }, async (t) => {
   const caller = await started(t);
   if (caller === null) return;
   const { host } = caller;
@@ -371,7 +371,7 @@ t.test('the plugin', { timeout: 60_000 }, async (t) => {
   });
 });
 
-t.test('without a store', { timeout: 60_000 }, async (t) => {
+t.test('without a store', { timeout: LIMIT }, async (t) => {
   const no = noScenarios();
   if (no !== null) return skip(t, no);
   const callers = new Hosts(t, 2).all.map((host) => new Caller(host));
