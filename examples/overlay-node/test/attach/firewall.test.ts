@@ -2,7 +2,7 @@
 import t from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
 import { noAttach } from './gen.ts';
-import { HOST, HOST6, HostWorld, NEIGHBOUR } from './host-world.ts';
+import { HOST, HOST6, HostWorld, NEIGHBOUR, SILENCE } from './host-world.ts';
 
 const why = noAttach('nft', 'ncat', 'nsenter', 'bash', 'tcpdump');
 if (why !== null) skip(t, why);
@@ -24,7 +24,7 @@ function test(): void {
     await world.run('host', 'ip', 'route', 'add', '10.0.1.0/24', 'via', out4);
     await world.run('host', 'ip', 'route', 'add', 'fd00:1::/64', 'via', out6);
     const asked = ['10.0.1.2', 'fd00:1::2', out4, out6, in4, in6].flatMap((to) =>
-      (['tcp', 'udp'] as const).map((protocol) => world.ask('neighbour', to, 7000, protocol)),
+      (['tcp', 'udp'] as const).map((protocol) => world.ask('neighbour', to, 7000, protocol, SILENCE)),
     );
     t.same((await Promise.all(asked)).join(''), '');
     await world.run('host', 'ip', 'route', 'replace', 'default', 'via', NEIGHBOUR);

@@ -6,7 +6,7 @@ import { skip } from '../../../../test/gen/skip.ts';
 import { Gateways, gatewayNamespace, listGateways } from '../../attach/gateway.ts';
 import { existing } from '../../attach/namespace.ts';
 import { noAttach } from './gen.ts';
-import { HOST, HOST6, HostWorld, NEIGHBOUR, NEIGHBOUR6 } from './host-world.ts';
+import { ANSWER, HOST, HOST6, HostWorld, NEIGHBOUR, NEIGHBOUR6, SILENCE } from './host-world.ts';
 
 /** The longest name that a device of a gateway has. */
 const LAST_VNI = 16777215;
@@ -52,15 +52,16 @@ function test(): void {
     await world.server(t, 'neighbour', 7000);
     const make = (internal: boolean, ipv6: boolean) =>
       world.inside(() => world.gateways().make(4097, { internal, ipv6 }));
-    const asks = () => Promise.all([NEIGHBOUR, NEIGHBOUR6].map((to) => world.ask(name, to, 7000)));
+    const asks = (...patience: readonly number[]) =>
+      Promise.all([NEIGHBOUR, NEIGHBOUR6].map((to, i) => world.ask(name, to, 7000, 'tcp', patience[i])));
     const reached = [`neighbour ${HOST}`, `neighbour ${HOST6}`];
     t.same(await asks(), reached, 'whom it asks sees the host');
     t.same(await make(true, true), { ...gateway, link: null });
-    t.same([await asks(), await devices(world)], [['', ''], []]);
+    t.same([await asks(SILENCE, SILENCE), await devices(world)], [['', ''], []]);
     t.same(await make(false, true), gateway);
     t.same(await asks(), reached);
     await make(false, false);
-    t.same(await asks(), [reached[0], ''], 'IPv4 alone');
+    t.same(await asks(ANSWER, SILENCE), [reached[0], ''], 'IPv4 alone');
     await make(false, true);
     t.same(await asks(), reached, 'and both again');
   });
@@ -79,8 +80,8 @@ function test(): void {
     t.same(await Promise.all(out), [...seen, ...seen]);
     const [one, two] = all;
     const across = [
-      ...two.gateway.link!.gateway.map((to) => world.ask(one.name, to, 7101)),
-      world.ask(one.name, '10.0.1.2', 7101),
+      ...two.gateway.link!.gateway.map((to) => world.ask(one.name, to, 7101, 'tcp', SILENCE)),
+      world.ask(one.name, '10.0.1.2', 7101, 'tcp', SILENCE),
     ];
     t.same(await Promise.all(across), ['', '', ''], 'neither sees the other');
     const [a, b] = all.map(({ gateway }) => gateway.link!.gateway);

@@ -6,7 +6,7 @@ import { within } from '../../../../test/gen/netns.ts';
 import { skip } from '../../../../test/gen/skip.ts';
 import { run } from '../../attach/system.ts';
 import { noAttach } from './gen.ts';
-import { HOST, HOST6, type HostWorld, NEIGHBOUR, NEIGHBOUR6, target } from './host-world.ts';
+import { HOST, HOST6, type HostWorld, NEIGHBOUR, NEIGHBOUR6, SILENCE, target } from './host-world.ts';
 import { C0, C1, PortWorld, port, VNI } from './port-world.ts';
 
 /** A connection from a namespace to a server, which has said who it is. */
@@ -36,7 +36,10 @@ function test(): void {
     await world.publish('a', C0, port(8081, 7000), port(8082));
     t.same(
       await world.all(
-        ...[8080, 8081, 8082, 8090].map((at) => ['neighbour', HOST, at] as [string, string, number]),
+        ['neighbour', HOST, 8080, 'tcp', SILENCE],
+        ['neighbour', HOST, 8081],
+        ['neighbour', HOST, 8082],
+        ['neighbour', HOST, 8090],
       ),
       ['', 'c0 192.0.2.9', 'c0 192.0.2.9', 'c1 192.0.2.9'],
     );
@@ -46,8 +49,8 @@ function test(): void {
       'c1 192.0.2.9',
     ]);
     await world.publish('a', C1);
-    t.equal(await world.ask('neighbour', HOST, 8080), '', 'none any more');
-    t.match(await world.spaces.attempt('host', 'curl -s --max-time 1 --http0.9 http://192.0.2.1:8090'), {
+    t.equal(await world.ask('neighbour', HOST, 8080, 'tcp', SILENCE), '', 'none any more');
+    t.match(await world.spaces.attempt('host', 'curl -s --max-time 5 --http0.9 http://192.0.2.1:8090'), {
       text: /^c1 /,
     });
   });
@@ -60,7 +63,7 @@ function test(): void {
         `c0 ${NEIGHBOUR}`,
         `c0 ${NEIGHBOUR6}`,
       ]);
-      t.equal(await world.ask('neighbour', HOST, 20998, protocol), '', 'where nobody serves');
+      t.equal(await world.ask('neighbour', HOST, 20998, protocol, SILENCE), '', 'where nobody serves');
     }
     t.equal(await run('ip', ['netns', 'pids', world.spaces.real('host')]), '');
     const many = { count: 1000, hostAddress: '127.0.0.1' };
@@ -80,7 +83,11 @@ function test(): void {
       await Promise.all(ids.slice(2).map((id) => world.ports.withdraw(id)));
     });
     t.same(
-      await world.all(['neighbour', HOST, 20000], ['neighbour', HOST, 20001], ['neighbour', HOST, 20998]),
+      await world.all(
+        ['neighbour', HOST, 20000],
+        ['neighbour', HOST, 20001],
+        ['neighbour', HOST, 20998, 'tcp', SILENCE],
+      ),
       [`c0 ${NEIGHBOUR}`, `c1 ${NEIGHBOUR}`, ''],
     );
     const left = await world.run('host', 'nft', 'list', 'map', 'inet', 'packetweave', 'any4');
@@ -124,9 +131,9 @@ function test(): void {
     t.same(
       await world.all(
         ['neighbour', HOST, 8080],
-        ['neighbour', HOST, 8081],
-        ['neighbour', HOST, 8090],
-        ['neighbour', HOST, 8091, 'udp'],
+        ['neighbour', HOST, 8081, 'tcp', SILENCE],
+        ['neighbour', HOST, 8090, 'tcp', SILENCE],
+        ['neighbour', HOST, 8091, 'udp', SILENCE],
       ),
       ['c0 192.0.2.9', '', '', ''],
       'what nobody has published again is gone',

@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:net';
 import t, { type Test } from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
 import { noAttach } from './gen.ts';
-import { HOST, HOST6, type HostWorld, NEIGHBOUR, NEIGHBOUR6 } from './host-world.ts';
+import { HOST, HOST6, type HostWorld, NEIGHBOUR, NEIGHBOUR6, SILENCE } from './host-world.ts';
 import { C0, C1, PortWorld, port } from './port-world.ts';
 
 /** A process of the host that listens. */
@@ -50,7 +50,10 @@ function test(): void {
     );
     await world.withdraw('a');
     await world.withdraw('a');
-    t.same(await world.all(['neighbour', HOST, 8080], ['host', '127.0.0.1', 8080]), ['', '']);
+    t.same(
+      await world.all(['neighbour', HOST, 8080, 'tcp', SILENCE], ['host', '127.0.0.1', 8080, 'tcp', SILENCE]),
+      ['', ''],
+    );
     t.ok(await world.inside(() => world.ports.isFree('tcp', null, 8080)), 'and it is free');
   });
 
@@ -68,10 +71,10 @@ function test(): void {
       await world.all(
         ['host', '127.0.0.1', 8080],
         ['neighbour', '192.0.2.2', 8080],
-        ['neighbour', HOST, 8080],
-        ['host', HOST, 8080],
+        ['neighbour', HOST, 8080, 'tcp', SILENCE],
+        ['host', HOST, 8080, 'tcp', SILENCE],
         ['neighbour', HOST6, 8081],
-        ['neighbour', HOST, 8081],
+        ['neighbour', HOST, 8081, 'tcp', SILENCE],
       ),
       [`c0 ${world.gateway.link!.host[0]}`, `c1 ${NEIGHBOUR}`, '', '', `c1 ${NEIGHBOUR6}`, ''],
     );
@@ -97,9 +100,9 @@ function test(): void {
       await world.run(name, 'ip', '-6', 'route', 'add', '::1', 'via', via6, 'dev', 'eth0', 'table', '7');
     }
     const asked = ways.flatMap(([name]) => [
-      world.ask(name, '127.0.0.1', 8080),
-      world.ask(name, HOST, 8080),
-      world.ask(name, HOST6, 8081),
+      world.ask(name, '127.0.0.1', 8080, 'tcp', SILENCE),
+      world.ask(name, HOST, 8080, 'tcp', SILENCE),
+      world.ask(name, HOST6, 8081, 'tcp', SILENCE),
     ]);
     t.same((await Promise.all(asked)).join(''), '');
     t.match(await world.ask('host', '127.0.0.1', 8080), /^c0 /);
@@ -133,7 +136,7 @@ function test(): void {
     const all: boolean[] = [];
     for (const at of [8080, 8081, 8090, 8091, 8085, 8089]) all.push(await free(at));
     t.same(all, [false, false, false, false, true, true], 'all or none');
-    t.equal(await world.ask('neighbour', HOST, 8085), '');
+    t.equal(await world.ask('neighbour', HOST, 8085, 'tcp', SILENCE), '');
     t.match(await world.ask('neighbour', HOST, 8090), /^c0 /, 'who has one keeps it');
     six.close();
     await world.publish('b', C1, port(8081, 7000, { protocol: 'udp' }), port(8081));

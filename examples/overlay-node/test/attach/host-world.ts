@@ -18,6 +18,11 @@ export const HOST6 = '2001:db8::1';
 export const NEIGHBOUR = '192.0.2.9';
 export const NEIGHBOUR6 = '2001:db8::9';
 
+/** Seconds to wait where an answer is expected: machines can be busy. */
+export const ANSWER = 20;
+/** Seconds to wait where none is. */
+export const SILENCE = 1;
+
 /** Says who it is and whom it talks to, at every port that was named, by TCP and UDP. */
 const SERVER = `
 const [name, ...ports] = process.argv.slice(1);
@@ -127,10 +132,16 @@ export class HostWorld {
     return child;
   }
 
-  /** What a server says to somebody in a namespace; nothing where it is not reached. */
-  async ask(from: string, to: string, port: number, protocol: 'tcp' | 'udp' = 'tcp'): Promise<string> {
-    const tcp = `timeout 2 ncat -w 1 ${to} ${port} </dev/null`;
-    const udp = `timeout 1 bash -c 'exec 3<>/dev/udp/${to}/${port}; echo hi >&3; head -n1 <&3'`;
+  /** What a server says to somebody in a namespace; nothing where it is not reached in `patience` seconds. */
+  async ask(
+    from: string,
+    to: string,
+    port: number,
+    protocol: 'tcp' | 'udp' = 'tcp',
+    patience = ANSWER,
+  ): Promise<string> {
+    const tcp = `timeout ${2 * patience} ncat -w ${patience} ${to} ${port} </dev/null`;
+    const udp = `timeout ${patience} bash -c 'exec 3<>/dev/udp/${to}/${port}; echo hi >&3; head -n1 <&3'`;
     const { text } = await this.spaces.attempt(from, `${protocol === 'tcp' ? tcp : udp} 2>/dev/null`);
     return text.trim();
   }

@@ -1,21 +1,13 @@
 /** Ports that are taken by sockets: all or none, in Docker's words, and what comes to the sockets themselves. */
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import t from 'tap';
+import { freePort } from '../../../../test/gen/free-port.ts';
 import { asNobody } from '../../../../test/gen/netns.ts';
 import { skip } from '../../../../test/gen/skip.ts';
 import { type ReservedPort, reserve } from '../../attach/reservation.ts';
 
 const HERE = '127.0.0.1';
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, HERE);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 const tcp = (port: number): ReservedPort => ({ protocol: 'tcp', address: HERE, port });
 
