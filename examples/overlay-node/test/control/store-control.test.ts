@@ -2,7 +2,7 @@ import t from 'tap';
 import { createCluster } from '../../control/cluster.ts';
 import { MemoryStore } from '../../control/store/memory.ts';
 import { StoreControl } from '../../control/store-control.ts';
-import { ask, until, World } from './world.ts';
+import { ask, LASTING, until, World } from './world.ts';
 
 const attachable = { attachable: true };
 
@@ -265,10 +265,16 @@ t.test('an emptied store withdraws nobody', async (t) => {
   t.match(world.said.lines.filter((line) => line.includes('is put back')).length, 2);
 });
 
+/** Milliseconds after which a node would be withdrawn. */
+const SETTLED = LASTING.ttl * 1000 + 1000;
+
+/** Two nodes of a world. */
+const lasting = (world: World) => Promise.all([1, 2].map(() => world.node({ timing: LASTING })));
+
 t.test('leases that ran out with the store kill nobody', async (t) => {
   const world = await World.make();
   t.teardown(() => world.close());
-  const [a, b] = [await world.node(), await world.node()];
+  const [a, b] = await lasting(world);
   const { id } = await a.control.createNetwork({ name: 'web', ...attachable });
   await a.control.attach(ask('web'));
   await b.control.attach(ask('web'));
@@ -283,7 +289,7 @@ t.test('leases that ran out with the store kill nobody', async (t) => {
   await until(() => a.control.health.state === 'connected');
   b.store.away = false;
   await until(async () => (await world.store.list('alive/')).entries.length === 2);
-  await new Promise((resolve) => setTimeout(resolve, 700));
+  await new Promise((resolve) => setTimeout(resolve, SETTLED));
   t.notOk(withdrawn);
 });
 
@@ -323,7 +329,7 @@ t.test('rubbish under our keys is passed over and named', async (t) => {
 t.test('another store under way', async (t) => {
   const world = await World.make();
   t.teardown(() => world.close());
-  const [a, b] = [await world.node(), await world.node()];
+  const [a, b] = await lasting(world);
   const { id } = await a.control.createNetwork({ name: 'web', ...attachable });
   await a.control.attach(ask('web'));
   await b.control.attach(ask('web'));
@@ -341,7 +347,7 @@ t.test('another store under way', async (t) => {
   const three = await b.control.attach(ask('web'));
   await until(() => a.control.views.get(id)!.endpoints.has(three.id));
   t.same(three.addresses, ['10.0.1.4/24']);
-  await new Promise((resolve) => setTimeout(resolve, 700));
+  await new Promise((resolve) => setTimeout(resolve, SETTLED));
   t.notOk(withdrawn);
   t.equal(a.control.views.get(id)!.endpoints.size, 3);
 });

@@ -23,6 +23,9 @@ export class Said implements Log {
   }
 }
 
+/** Timing for what must not be withdrawn on a busy machine. */
+export const LASTING = { ttl: 3, beat: 100, backOff: 10 };
+
 export class World {
   readonly store = new MemoryStore();
   readonly said = new Said();

@@ -34,7 +34,7 @@ test('conformance', async (t) => {
   conformance(t, async (t) => {
     const store = await EmbeddedStore.open(await folder(t), { history: { commits: 600 } });
     t.teardown(() => store.close());
-    return { store, other: async () => store, compact: () => store.compact(), ttl: 0.3 };
+    return { store, other: async () => store, compact: () => store.compact(), ttl: 3 };
   });
 });
 
@@ -43,7 +43,7 @@ test('all is there after a restart: entries, history and leases', async (t) => {
   const first = await EmbeddedStore.open(path);
   const from = await first.put('a', '1');
   await first.put('a', '2');
-  const lease = await first.grant(0.5);
+  const lease = await first.grant(5);
   await first.put('alive/1', '', lease);
   await first.put('b', 'x');
   await first.delete('b');

@@ -82,6 +82,9 @@ test('user and password', async (t) => {
   t.strictSame([late.lines, late.ends], [['a=4'], []]);
   await server.kill();
   await server.run();
+  // It listens before it answers. Another asks, so that the old token stays.
+  const other = openUrl(t, `etcd://${login}@${at}`);
+  await insist(() => other.get('a'));
   const together = Array.from({ length: 20 }, (_, i) => insist(() => store.put(`b/${i}`, '')));
   t.strictSame(await Promise.all(together), Array(20).fill(0), 'a change with an old token is no failure');
 });

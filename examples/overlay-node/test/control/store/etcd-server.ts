@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
+import { freePort } from '../../../../../test/gen/free-port.ts';
 import { has } from '../../../../../test/gen/skip.ts';
 import { EtcdStore, type EtcdStoreOptions } from '../../../control/store/etcd.ts';
 import type { Address } from '../../../control/store/etcd-http.ts';
@@ -16,15 +17,6 @@ export function noEtcd(): string | null {
   if (!has('etcd')) return 'etcd is not installed';
   const version = spawnSync('etcd', ['--version']).stdout.toString();
   return /Version: 3\.([4-9]|\d\d)/.test(version) ? null : 'the etcd here is older than 3.4';
-}
-
-/** Ports that nobody has at this moment. */
-async function freePorts(n: number): Promise<number[]> {
-  const servers = Array.from({ length: n }, () => createServer().listen(0, '127.0.0.1'));
-  for (const server of servers) if (!server.listening) await once(server, 'listening');
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  for (const server of servers) await once(server.close(), 'close');
-  return ports;
 }
 
 export interface ServerOptions {
@@ -83,7 +75,7 @@ export class EtcdServer {
 
 async function launch(t: Test, n: number, { flags = [], tls }: ServerOptions): Promise<EtcdServer[]> {
   const folder = await mkdtemp(join(tmpdir(), 'packetweave-etcd-'));
-  const ports = await freePorts(2 * n);
+  const ports = await Promise.all(Array.from({ length: 2 * n }, freePort));
   const peers = ports.slice(n).map((port) => `http://127.0.0.1:${port}`);
   const servers = peers.map((peer, i) => {
     const client = `${tls ? 'https' : 'http'}://127.0.0.1:${ports[i]}`;

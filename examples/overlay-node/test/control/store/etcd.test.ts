@@ -25,7 +25,7 @@ test('conformance', async (t) => {
         const { revision } = await store.list('');
         await client.write('/v3/kv/compaction', { revision: String(revision) });
       },
-      ttl: 1,
+      ttl: 5,
     };
   });
 });

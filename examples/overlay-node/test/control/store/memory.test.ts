@@ -47,7 +47,7 @@ test('conformance', async (t) => {
       compact: async () => {
         for (let i = 0; i < 700; i++) await store.put('elsewhere', String(i));
       },
-      ttl: 0.2,
+      ttl: 3,
     };
   });
 });
