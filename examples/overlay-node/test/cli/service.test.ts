@@ -22,7 +22,7 @@ t.test('systemd reads it', async (t) => {
   if (!has('systemd-analyze')) return skip(t, 'systemd-analyze is not installed');
   const { status, stderr } = spawnSync('systemd-analyze', ['verify', path], {
     encoding: 'utf8',
-    timeout: 10_000,
+    timeout: 60_000,
   });
   // It tells of other units of the machine, too.
   const ours = stderr.split('\n').filter((line) => line.includes('packetweave'));

@@ -1,5 +1,6 @@
 /** What the doctor finds: of nodes in this process, and of network namespaces with something wrong in them. */
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import t, { type Test } from 'tap';
 import { Namespaces } from '../../../../test/gen/netns.ts';
 import { has, noNamespaces, skip } from '../../../../test/gen/skip.ts';
@@ -26,33 +27,47 @@ function pair(t: Test): Namespaces {
 const MTU = { from: '192.0.2.1', mtu: 1500 };
 const noPing = () => noNamespaces() ?? (has('ping') ? null : 'ping is not installed');
 
+/** Whether this is found in the end: on a busy machine the answer to a ping may come too late. */
+async function finds<T>(t: Test, look: () => Promise<T>, wanted: T): Promise<void> {
+  let found = await look();
+  for (let more = 10; more > 0 && !isDeepStrictEqual(found, wanted); more--) found = await look();
+  t.same(found, wanted);
+}
+
+/** The check of one other node that packets of the usual size reach. */
+const FITS: Check = {
+  name: 'mtu',
+  ok: true,
+  found: 'packets of 1500 bytes reach 1 of 1 nodes',
+  advice: null,
+};
+
 t.test('an MTU that the way does not have', async (t) => {
   const reason = noPing();
   if (reason !== null) return skip(t, reason);
   const namespaces = pair(t);
   const namespace = namespaces.real('a');
   const peers = [{ name: 'b', address: '192.0.2.2' }];
-  const good = await mtuChecks({ ...MTU, peers, namespace });
-  t.same(good, [{ name: 'mtu', ok: true, found: 'packets of 1500 bytes reach 1 of 1 nodes', advice: null }]);
+  const checks = () => mtuChecks({ ...MTU, peers, namespace });
+  await finds(t, checks, [FITS]);
 
   // What is too large vanishes at the other end.
   namespaces.run('b', 'ip link set eth0 mtu 1400');
   const six = { address: '2001:db8::2', from: '2001:db8::1', mtu: 1500, namespace };
-  t.same(await Promise.all([mtuChecks({ ...MTU, peers, namespace }), probeMtu(six)]), [
-    [
-      {
-        name: 'mtu',
-        ok: false,
-        found: 'packets of 1500 bytes do not reach b (192.0.2.2): the way has room for 1400',
-        advice: 'raise the MTU on the way, or give "up" --mtu 1400 on every node',
-      },
-    ],
-    { kind: 'smaller', mtu: 1400 },
+  await finds(t, checks, [
+    {
+      name: 'mtu',
+      ok: false,
+      found: 'packets of 1500 bytes do not reach b (192.0.2.2): the way has room for 1400',
+      advice: 'raise the MTU on the way, or give "up" --mtu 1400 on every node',
+    },
   ]);
+  await finds(t, () => probeMtu(six), { kind: 'smaller', mtu: 1400 });
 
   // The host's own device says so.
   namespaces.run('a', 'ip link set eth0 mtu 1333');
-  t.same(await probeMtu({ ...MTU, address: '192.0.2.2', namespace }), { kind: 'smaller', mtu: 1333 });
+  const near = () => probeMtu({ ...MTU, address: '192.0.2.2', namespace });
+  await finds(t, near, { kind: 'smaller', mtu: 1333 });
 
   const silent = { name: 'c', address: '192.0.2.9' };
   t.match(await mtuChecks({ ...MTU, mtu: 1300, peers: [silent], namespace }), [
@@ -122,8 +137,7 @@ t.test('a node that runs', async (t) => {
   t.match(of(well, 'disk'), [{ found: new RegExp(`MiB are free for ${state}`) }]);
   t.match(of(well, `${dataPort}/udp`), [{ ok: true, found: 'bound' }]);
   t.match(of(well, `${espPort}/udp`), [{ ok: true, found: 'bound' }]);
-  if (has('ping'))
-    t.match(of(well, 'mtu'), [{ ok: true, found: 'packets of 1500 bytes reach 1 of 1 nodes' }]);
+  if (has('ping')) await finds(t, async () => of(await ask(a), 'mtu'), [FITS]);
   t.same(of(well, 'data port'), []);
   t.same(of(well, 'forwarding'), []);
 

@@ -1,16 +1,16 @@
 /** Nodes in this process for tests of what is watched: real control over one store, real tunnels over loopback. */
-import { createSocket } from 'node:dgram';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { freePort } from '../../../../test/gen/free-port.ts';
 import type { NetworkRequest } from '../../control/model.ts';
 import type { StoreControl } from '../../control/store-control.ts';
 import type { DataplaneLocal, LocalPort } from '../../daemon/dataplane.ts';
 import { desiredNetwork } from '../../daemon/desired.ts';
 import { withoutLength } from '../../daemon/names.ts';
 import { ProcessDataplane } from '../../daemon/process-dataplane.ts';
-import { ask, until, World } from '../control/world.ts';
+import { ask, LASTING, until, World } from '../control/world.ts';
 
 export { until } from '../control/world.ts';
 
@@ -51,7 +51,7 @@ async function node(
 ): Promise<RigNode> {
   const { dataPort, espPort } = ports;
   const identity = { ...world.identity(), address, ...ports };
-  const { control } = await world.node({ identity });
+  const { control } = await world.node({ identity, timing: LASTING });
   // In band there are keys within milliseconds: no grace time is waited for.
   const esp = { secret: 'what all nodes of the test share', port: espPort, keys: null };
   const local = { address, dataPort, mtu: 1500, esp };
@@ -98,13 +98,4 @@ export function folder(t: Test): string {
   const path = mkdtempSync(join(tmpdir(), 'packetweave-'));
   t.teardown(() => rmSync(path, { recursive: true, force: true }));
   return path;
-}
-
-/** One that is free at all addresses. */
-async function freePort(): Promise<number> {
-  const socket = createSocket('udp4');
-  await new Promise<void>((resolve) => socket.bind(0, resolve));
-  const { port } = socket.address();
-  await new Promise<void>((resolve) => socket.close(() => resolve()));
-  return port;
 }

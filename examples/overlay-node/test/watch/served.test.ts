@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { silent } from 'packetweave';
 import { readCapture } from 'packetweave/codecs/capture-reader';
 import t, { type Test } from 'tap';
+import { freePort } from '../../../../test/gen/free-port.ts';
 import { Namespaces } from '../../../../test/gen/netns.ts';
 import { has, noNamespaces, noNative, skip } from '../../../../test/gen/skip.ts';
 import type { TraceLine } from '../../api/api.ts';
@@ -93,7 +94,7 @@ t.test('a worker with devices', async (t) => {
   if (reason !== null) return skip(t, reason);
   const namespaces = new Namespaces(t);
   const places = ['one', 'two'].map((name) => namespaces.addQuiet(name));
-  const local = { address: '127.0.0.1', dataPort: 34789, mtu: 1500, esp: null };
+  const local = { address: '127.0.0.1', dataPort: await freePort(), mtu: 1500, esp: null };
   const events = { log: silent, onPortBack: () => {}, onError: (error: Error) => t.fail(error.message) };
   const dataplane = await WorkerDataplane.start(local, events);
   t.teardown(() => dataplane.stop());
