@@ -7,12 +7,15 @@ import { createServer } from 'node:net';
 const FIRST = 12_000;
 const COUNT = 20_000;
 
+const TRIES = 100;
+
 /** A port that nobody has at any address, for TCP and UDP. The kernel gives it to nobody who does not name it. */
 export async function freePort(): Promise<number> {
-  for (;;) {
+  for (let i = 0; i < TRIES; i++) {
     const port = FIRST + randomInt(COUNT);
     if ((await freeTcp(port)) && (await freeUdp(port))) return port;
   }
+  throw new Error(`${TRIES} ports of ${FIRST} to ${FIRST + COUNT - 1} are all in use`);
 }
 
 function freeTcp(port: number): Promise<boolean> {
