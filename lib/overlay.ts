@@ -243,7 +243,10 @@ export class Overlay implements Steppable {
     if (this.#open) await this.#enqueue(() => this.#apply(this.#wanted));
   }
 
-  /** Closes all ports. What waits in them is dropped and counted. */
+  /**
+   * Closes all ports. What waits in them is dropped and counted; what the operating system still holds for native ports
+   * goes with their sockets and devices, unless `engine.drain()` has carried it first.
+   */
   async stop(): Promise<void> {
     this.engine.stop();
     await this.#enqueue(() => this.engine.graph.close());
