@@ -19,6 +19,8 @@ export interface TestContext extends Context {
 }
 
 const JUMBOS = 32;
+/** Ports count by themselves: 10,000 of them with counters of 4 MiB each would be 40 GB. */
+const UNUSED = new Counters(new SharedArrayBuffer(1 << 12));
 
 /** Both pools lie in one memory, as in {@link createContext}. */
 export function testContext({ count = 256, slot = SLOT }: PoolOptions = {}, jumbos = JUMBOS): TestContext {
@@ -38,7 +40,7 @@ export function testContext({ count = 256, slot = SLOT }: PoolOptions = {}, jumb
 
 /** What a port is opened with outside of a graph. */
 export function testHost(parts: Partial<Context>, wake: () => void = () => {}): PortHost {
-  return portHost(createContext({ clock: new VirtualClock(), ...parts }), wake);
+  return portHost(createContext({ clock: new VirtualClock(), counters: UNUSED, ...parts }), wake);
 }
 
 /** Keeps what is pushed into it. */
