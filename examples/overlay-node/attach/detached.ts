@@ -2,8 +2,6 @@
  * Commands in the background that outlive the daemon. Each has a session of its own and a shell over it that waits for
  * it and writes its exit code to a file; a state file says which process that is. A daemon that starts again reads it.
  *
- * A process is known by its id and by when it started, because ids are used again.
- *
  * Signals go to the whole group. Until the command is in it, they would end the shell, or be taken by it: a file with
  * `.exit.new` at its end, where the exit code is put later, is there from when they end the command.
  */
@@ -21,6 +19,7 @@ import {
 import { setTimeout as pause } from 'node:timers/promises';
 import { ControlError } from '../control/errors.ts';
 import { commandLine, type Place, spawnOptions, started } from './command.ts';
+import { ageOf, argumentsOf, groupOf, isRunning, startTimeOf } from './processes.ts';
 
 export interface DetachedOptions extends Place {
   /** Id of the container. */
@@ -68,11 +67,6 @@ const GRACE = 10_000;
 const KILLED = 137;
 /** Milliseconds after which a command that does not say so counts as begun: it may have had no disk to say it. */
 const BEGUN = 10_000;
-/** Fields 5 and 22 of /proc/PID/stat, counted from the third (proc(5)). */
-const GROUP = 2;
-const STARTED = 19;
-/** Milliseconds of a clock tick as /proc counts them (USER_HZ). */
-const TICK = 10;
 
 /** Which of the shell's arguments is the file of the exit code: it says whose shell that is. */
 const EXIT_FILE = 4;
@@ -124,10 +118,9 @@ export function readState(stateFile: string): CommandState | null {
 export function findSupervisor(stateFile: string): Supervisor | null {
   for (const pid of readdirSync('/proc').map(Number)) {
     if (argumentsOf(pid)[EXIT_FILE] !== exitFile(stateFile)) continue;
-    const stat = statOf(pid);
+    const startTime = startTimeOf(pid);
     // Before it becomes the command, the shell's child looks the same.
-    if (stat !== null && Number(stat[GROUP]) === pid)
-      return { pid, startTime: Number(stat[STARTED]), stateFile };
+    if (startTime !== null && groupOf(pid) === pid) return { pid, startTime, stateFile };
   }
   return null;
 }
@@ -174,45 +167,6 @@ export async function kill({ pid, startTime }: Supervisor): Promise<void> {
     signalGroup(pid, 'SIGKILL');
     await pause(LOOK);
   }
-}
-
-/** Whether that very process is there, and not merely waited for. */
-export function isRunning(pid: number, startTime: number): boolean {
-  return startTimeOf(pid) === startTime;
-}
-
-/** When a process started, in clock ticks since the host did; null where it is gone or a zombie. */
-export function startTimeOf(pid: number): number | null {
-  const stat = statOf(pid);
-  return stat === null ? null : Number(stat[STARTED]);
-}
-
-/** What proc(5) has of a process, from its state on; null where it is gone or a zombie. */
-function statOf(pid: number): string[] | null {
-  const text = read(`/proc/${pid}/stat`);
-  if (text === null) return null;
-  // The program's name comes before, in parentheses, and may have any character in it.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return fields[0] === 'Z' || fields[0] === 'X' ? null : fields;
-}
-
-/** The command line of a process; empty where it is gone. */
-function argumentsOf(pid: number): string[] {
-  return (read(`/proc/${pid}/cmdline`) ?? '').split('\0');
-}
-
-/** Text of a file in /proc; null where there is none any more. */
-function read(file: string): string | null {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return null;
-  }
-}
-
-/** Milliseconds since a process started. */
-function ageOf(startTime: number): number {
-  return Number(readFileSync('/proc/uptime', 'latin1').split(' ', 1)[0]) * 1000 - startTime * TICK;
 }
 
 function signalGroup(pid: number, signal: NodeJS.Signals): void {

@@ -6,19 +6,18 @@ import { join } from 'node:path';
 import type { Files } from '../attach/attach.ts';
 import {
   findSupervisor,
-  isRunning,
   kill,
   outcome,
   readState,
   removeState,
   type Supervisor,
   startDetached,
-  startTimeOf,
   stop,
 } from '../attach/detached.ts';
 import { containerResolver, readResolver, removeFiles, writeFiles } from '../attach/files.ts';
 import { follow, logFiles, trimLog } from '../attach/follow.ts';
 import { namespaceName } from '../attach/namespace.ts';
+import { isRunning, startTimeOf } from '../attach/processes.ts';
 import type { Control } from '../control/control.ts';
 import { ControlError } from '../control/errors.ts';
 import type { Logger } from './log.ts';

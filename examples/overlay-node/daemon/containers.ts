@@ -5,7 +5,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import type { ConnectRequest, Container, RunRequest } from '../api/api.ts';
-import { startTimeOf } from '../attach/detached.ts';
 import {
   attachNamespace,
   detachNamespace,
@@ -16,6 +15,7 @@ import {
 import { existing, makeNamespace, namespaceName, removeNamespace } from '../attach/namespace.ts';
 import { isNamespace } from '../attach/nsfs.ts';
 import { choosePorts, type IsFree, parsePort } from '../attach/ports.ts';
+import { startTimeOf } from '../attach/processes.ts';
 import { cidr, overlap } from '../control/cidr.ts';
 import type { Control } from '../control/control.ts';
 import { ControlError } from '../control/errors.ts';

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { startTimeOf } from '../attach/detached.ts';
+import { startTimeOf } from '../attach/processes.ts';
 import { ControlError } from '../control/errors.ts';
 
 /** Who has the folder: a process is known by its id and by when it began. */

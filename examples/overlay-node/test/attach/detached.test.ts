@@ -10,16 +10,15 @@ import { skip } from '../../../../test/gen/skip.ts';
 import {
   type CommandState,
   type DetachedOptions,
-  isRunning,
   outcome,
   readState,
   removeState,
   startDetached,
-  startTimeOf,
   stop,
   waitExit,
 } from '../../attach/detached.ts';
 import { follow, trimLog } from '../../attach/follow.ts';
+import { isRunning, startTimeOf } from '../../attach/processes.ts';
 import { container, containerId, folder, noAttach } from './gen.ts';
 
 const why = noAttach('unshare');

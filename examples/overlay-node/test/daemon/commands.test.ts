@@ -7,15 +7,17 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { skip } from '../../../../test/gen/skip.ts';
-import { type CommandState, isRunning, outcome, startDetached, startTimeOf } from '../../attach/detached.ts';
-import { namespaceName, removeNamespace } from '../../attach/namespace.ts';
+import { type CommandState, outcome, startDetached } from '../../attach/detached.ts';
+import { removeNamespace } from '../../attach/namespace.ts';
+import { isRunning, startTimeOf } from '../../attach/processes.ts';
 import { StaticControl } from '../../control/static-control.ts';
 import { nodeIdOf } from '../../control/static-place.ts';
 import { Commands } from '../../daemon/commands.ts';
 import { makeLogger } from '../../daemon/log.ts';
-import { type ContainerRecord, Records } from '../../daemon/records.ts';
+import { Records } from '../../daemon/records.ts';
 import { StateFolder } from '../../daemon/state.ts';
 import { container, containerId, noAttach } from '../attach/gen.ts';
+import { record } from './gen.ts';
 
 /** A daemon's commands, with a state folder of their own. */
 async function world(t: Test) {
@@ -36,31 +38,6 @@ async function world(t: Test) {
   const commands = new Commands({ records, control, folder, log: makeLogger('silent') });
   t.teardown(() => commands.close());
   return { records, commands, folder };
-}
-
-function record(id: string, more: Partial<ContainerRecord>): ContainerRecord {
-  return {
-    id,
-    name: id.slice(0, 12),
-    hostname: 'web',
-    namespace: namespaceName(id),
-    foreign: null,
-    command: ['sleep', '60'],
-    environment: {},
-    directory: null,
-    dns: [],
-    aliases: [],
-    labels: {},
-    created: '2026-01-01T00:00:00.000Z',
-    detached: false,
-    remove: true,
-    attachments: [],
-    state: 'running',
-    exitCode: null,
-    pid: null,
-    pidStarted: null,
-    ...more,
-  };
 }
 
 /** A process that goes on until the test ends it. */

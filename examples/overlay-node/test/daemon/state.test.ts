@@ -3,10 +3,11 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { startTimeOf } from '../../attach/detached.ts';
+import { startTimeOf } from '../../attach/processes.ts';
 import { readMembership } from '../../daemon/membership.ts';
-import { type ContainerRecord, Records } from '../../daemon/records.ts';
+import { Records } from '../../daemon/records.ts';
 import { StateFolder } from '../../daemon/state.ts';
+import { record } from './gen.ts';
 
 async function folder(t: Test): Promise<StateFolder> {
   const path = mkdtempSync(join(tmpdir(), 'pw-state-'));
@@ -17,46 +18,34 @@ async function folder(t: Test): Promise<StateFolder> {
 
 const id = (digit: string) => digit.repeat(64);
 
-const record: ContainerRecord = {
-  id: id('a'),
+const kept = record(id('a'), {
   name: 'web',
-  hostname: 'web',
-  namespace: 'pw-aaaaaaaaaaaa',
-  foreign: null,
   command: ['sleep', '1'],
-  environment: {},
-  directory: null,
-  dns: [],
-  aliases: [],
-  labels: {},
-  created: '2026-01-01T00:00:00.000Z',
   detached: true,
   remove: false,
   attachments: [{ network: 'n', endpoint: 'e', device: 'eth0', publish: [] }],
-  state: 'running',
-  exitCode: null,
   pid: 1,
   pidStarted: 1,
-};
+});
 
 t.test('records of containers', async (t) => {
   const state = await folder(t);
   const file = (name: string) => join(state.path, 'containers', name);
   const warnings: string[] = [];
   const open = () => Records.open(state, (message) => warnings.push(message));
-  await (await open()).put(record);
+  await (await open()).put(kept);
   const rubbish: Record<string, string> = {
     b: '',
     c: '{"id":',
     d: 'null',
-    e: JSON.stringify({ ...record, id: id('e'), attachments: 'none' }),
-    f: JSON.stringify(record),
+    e: JSON.stringify({ ...kept, id: id('e'), attachments: 'none' }),
+    f: JSON.stringify(kept),
   };
   for (const [digit, text] of Object.entries(rubbish)) writeFileSync(file(`${id(digit)}.json`), text);
   writeFileSync(file(`${id('9')}.json.01234567`), 'half-writ');
   writeFileSync(file('notes.json'), '{}');
   const records = await open();
-  t.same(records.get(id('a')), record, 'what is readable is read');
+  t.same(records.get(id('a')), kept, 'what is readable is read');
   t.equal(records.all().length, 6);
   t.equal(warnings.length, 5);
   for (const digit of Object.keys(rubbish)) {
