@@ -57,11 +57,11 @@ export class FarSocket {
 export const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 /** Milliseconds until something that should happen counts as missing. */
-export const PATIENCE = 10_000;
+const PATIENCE = 10_000;
 
-/** Turns of the event loop until something is so; what is not in the end, the assertions tell. */
-export async function until(done: () => boolean): Promise<void> {
-  for (const end = performance.now() + PATIENCE; performance.now() < end && !done(); ) await turn();
+/** Turns, of the event loop if nothing else is said, until something is so; what is not in the end, the assertions tell. */
+export async function until(done: () => boolean, next: () => Promise<unknown> = turn): Promise<void> {
+  for (const end = performance.now() + PATIENCE; performance.now() < end && !done(); ) await next();
 }
 
 /** Whether this machine has the address ::1. */

@@ -34,7 +34,7 @@ import {
   USO,
 } from '../../../lib/io/port.ts';
 import { testHost } from '../../gen/context.ts';
-import { PATIENCE } from '../../gen/far-socket.ts';
+import { turn, until } from '../../gen/far-socket.ts';
 import { seed } from '../../gen/seed.ts';
 
 export interface Rig {
@@ -215,13 +215,13 @@ class Stand {
   }
 
   /** Turns until `done`, or until patience ends: what is missing then, the assertions tell. */
-  async until(done: () => boolean): Promise<void> {
-    for (const end = performance.now() + PATIENCE; performance.now() < end && !done(); ) await this.turn();
+  until(done: () => boolean): Promise<void> {
+    return until(done, () => this.turn());
   }
 
   /** One turn of the event loop, 10 ms later, with a look at the descriptors that a native port waits for. */
   async turn(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     this.#context.poll?.wait(0);
     this.clock.advance(10);
     this.port.tick?.(this.clock.now);
